@@ -1,0 +1,249 @@
+"""The settings: one frozen, validated model of the TOML file; the environment overrides it.
+
+Every key has a default but the files of secrets. Nothing here touches the database or the network.
+Durations keep the unit of their key (`_ms`, `_s`), so the file, the model and the errors agree.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from emailsync.domain.accounts import ProviderType
+from emailsync.domain.priority import Intervals, QueueName
+
+Count = Annotated[int, Field(ge=1, le=100_000)]
+Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
+Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class EmailSyncSettings(Section):
+    """`[email_sync]`: whether and when the scheduler looks for due accounts."""
+
+    enabled: bool = True
+    cron: str = "*/5 * * * *"
+    batch_size: Annotated[int, Field(ge=1, le=1_000)] = 50
+    stagger_ms: Annotated[int, Field(ge=0, le=60_000)] = 100
+    state_dir: Path | None = None  #: None: see `Settings.state_dir`
+
+
+class DatabaseSettings(Section):
+    """`[database]`."""
+
+    url: str = "embedded"
+    pool_max: Annotated[int, Field(ge=2, le=19)] = 16
+    auto_migrate: bool = True
+
+
+class HttpSettings(Section):
+    """`[http]`: the health pages; loopback unless said otherwise."""
+
+    listen: str = "127.0.0.1:8025"
+    token_file: Path | None = None
+    public_url: str | None = None
+
+
+class CredentialSettings(Section):
+    """`[credentials]`."""
+
+    key_file: Path | None = None
+
+
+class QueueSettings(Section):
+    """`[queues.*]`: one queue's workers, pace and retries."""
+
+    concurrency: Annotated[int, Field(ge=1, le=200)]
+    limiter_max: Annotated[int, Field(ge=1, le=10_000)]
+    limiter_duration_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 1_000
+    attempts: Annotated[int, Field(ge=1, le=20)]
+    backoff_ms: Milliseconds
+
+
+class QueuesSettings(Section):
+    """`[queues]`."""
+
+    high: QueueSettings = QueueSettings(
+        concurrency=5, limiter_max=10, attempts=3, backoff_ms=5_000
+    )
+    normal: QueueSettings = QueueSettings(
+        concurrency=3, limiter_max=5, attempts=2, backoff_ms=10_000
+    )
+    low: QueueSettings = QueueSettings(concurrency=2, limiter_max=3, attempts=1, backoff_ms=0)
+
+    def of(self, queue: QueueName) -> QueueSettings:
+        """Return the settings of one queue."""
+        settings: QueueSettings = getattr(self, queue.value)
+        return settings
+
+
+class ProviderLimits(Section):
+    """What `[limits.imap]`, `[limits.google]` and `[limits.microsoft]` have in common."""
+
+    concurrent: Count
+    per_tenant: Count
+    interval_ms: Milliseconds
+    utilisation: Annotated[float, Field(gt=0, le=1)] = 0.5  #: of the provider's own limit
+
+
+class ImapLimits(ProviderLimits):
+    """`[limits.imap]`."""
+
+    concurrent: Count = 3
+    per_tenant: Count = 1
+    interval_ms: Milliseconds = 5_000
+    connections_per_account: Count = 10
+    connections_per_host: Count = 50
+
+
+class GoogleLimits(ProviderLimits):
+    """`[limits.google]`; units are Gmail API quota units."""
+
+    concurrent: Count = 10
+    per_tenant: Count = 2
+    interval_ms: Milliseconds = 2_000
+    prices: Literal["2026", "classic"] = "2026"
+    user_units_per_minute: Annotated[int, Field(ge=100, le=1_000_000)] = 6_000
+    project_units_per_minute: Annotated[int, Field(ge=100, le=1_000_000_000)] = 1_200_000
+
+
+class MicrosoftLimits(ProviderLimits):
+    """`[limits.microsoft]`."""
+
+    concurrent: Count = 8
+    per_tenant: Count = 2
+    interval_ms: Milliseconds = 3_000
+    mailbox_requests_per_10_minutes: Annotated[int, Field(ge=20, le=1_000_000)] = 10_000
+    mailbox_concurrent: Annotated[int, Field(ge=1, le=100)] = 4
+
+
+class LimitsSettings(Section):
+    """`[limits]`."""
+
+    imap: ImapLimits = ImapLimits()
+    google: GoogleLimits = GoogleLimits()
+    microsoft: MicrosoftLimits = MicrosoftLimits()
+
+    def of(self, provider_type: ProviderType) -> ProviderLimits:
+        """Return the limits of one provider type."""
+        limits: ProviderLimits = getattr(self, provider_type.value)
+        return limits
+
+
+class IntervalSettings(Section):
+    """`[intervals.*]`: seconds between two syncs of one account, by priority."""
+
+    critical_s: Seconds
+    high_s: Seconds
+    normal_s: Seconds
+    low_s: Seconds
+
+    @property
+    def intervals(self) -> Intervals:
+        """The same as the domain knows it."""
+        return Intervals(
+            critical=timedelta(seconds=self.critical_s),
+            high=timedelta(seconds=self.high_s),
+            normal=timedelta(seconds=self.normal_s),
+            low=timedelta(seconds=self.low_s),
+        )
+
+
+class IntervalsSettings(Section):
+    """`[intervals]`."""
+
+    imap: IntervalSettings = IntervalSettings(
+        critical_s=600, high_s=1_800, normal_s=3_600, low_s=14_400
+    )
+    google: IntervalSettings = IntervalSettings(
+        critical_s=300, high_s=900, normal_s=1_800, low_s=7_200
+    )
+    microsoft: IntervalSettings = IntervalSettings(
+        critical_s=300, high_s=900, normal_s=1_800, low_s=7_200
+    )
+
+    def of(self, provider_type: ProviderType) -> Intervals:
+        """Return the intervals of one provider type."""
+        settings: IntervalSettings = getattr(self, provider_type.value)
+        return settings.intervals
+
+
+class CircuitSettings(Section):
+    """`[circuit_breaker]`."""
+
+    threshold: Annotated[int, Field(ge=1, le=1_000)] = 5
+    timeout_ms: Annotated[int, Field(ge=100, le=86_400_000)] = 300_000
+
+    @property
+    def timeout(self) -> timedelta:
+        """How long an open circuit stays open."""
+        return timedelta(milliseconds=self.timeout_ms)
+
+
+class ImapSettings(Section):
+    """`[imap]`: which servers tenants may name."""
+
+    allowed_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (143, 993)
+    allow_private_hosts: bool = False
+    ca_file: Path | None = None
+
+
+class RetentionSettings(Section):
+    """`[store.retention]`: days after which rows are removed."""
+
+    runs_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+    changes_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+    deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+
+
+class StoreSettings(Section):
+    """`[store]`: what is kept of a message."""
+
+    raw: bool = True
+    max_message_bytes: Annotated[int, Field(ge=65_536, le=157_286_400)] = 52_428_800
+    retention: RetentionSettings = RetentionSettings()
+
+
+class ClusterSettings(Section):
+    """`[cluster]`: this daemon among the others on the same database."""
+
+    instance_id: str | None = None  #: None: host name and process id
+    lease_s: Annotated[int, Field(ge=3, le=3_600)] = 60
+    heartbeat_s: Annotated[int, Field(ge=1, le=600)] = 15
+
+
+class LoggingSettings(Section):
+    """`[logging]`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] | None = None  #: None: console on a terminal, else json
+
+
+class Settings(Section):
+    """The whole file."""
+
+    email_sync: EmailSyncSettings = EmailSyncSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    http: HttpSettings = HttpSettings()
+    credentials: CredentialSettings = CredentialSettings()
+    queues: QueuesSettings = QueuesSettings()
+    limits: LimitsSettings = LimitsSettings()
+    intervals: IntervalsSettings = IntervalsSettings()
+    circuit_breaker: CircuitSettings = CircuitSettings()
+    imap: ImapSettings = ImapSettings()
+    store: StoreSettings = StoreSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+
+class LiveSettings:
+    """The settings in force. A reload replaces the whole value; readers take `current` each time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.current = settings

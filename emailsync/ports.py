@@ -1,0 +1,192 @@
+"""What the layers ask of each other. Above this line nobody knows Postgres, sockets or a provider.
+
+One Protocol a role. Implementations raise only `SyncError` and its subclasses.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from emailsync.crypto import Secret
+from emailsync.domain.accounts import AccountKey, Lease, ProviderType
+from emailsync.domain.folders import FolderChanges, FolderId, StoredFolder
+from emailsync.domain.jobs import SyncJob
+from emailsync.domain.mail import Flags
+from emailsync.domain.pages import FetchedPage, PageResult, ReadyPage
+from emailsync.domain.priority import QueueName
+from emailsync.domain.runs import RunRecord
+
+
+class Clock(Protocol):
+    """Time, given from outside so that tests and simulations own it."""
+
+    def now(self) -> datetime:
+        """Return the wall clock, aware UTC: for what is stored or shown."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back: for waits and durations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a provider needs to open a session. The credentials exist in clear only here."""
+
+    key: AccountKey
+    provider_type: ProviderType
+    email_address: str
+    settings: Mapping[str, Any]
+    credentials: Mapping[str, Secret]
+    careful: bool = False  #: holders of its lease vanished: parse in worker processes only
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlacement:
+    """One message of a folder as stored; compared with what the server says."""
+
+    message_id: int
+    uid: int | None  #: None: from an older generation of the folder, waiting to be adopted
+    flags: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What recognises a stored message without downloading it again."""
+
+    message_id: int  #: `messages.id`
+    uid: int | None
+    header_message_id: str | None
+    size_bytes: int
+    received_at: datetime | None
+
+
+class StoredMail(Protocol):
+    """What is stored of one account: the session's view, bound to the account and its lease.
+
+    Reads may run while the last page is still being applied; a session reads a folder before it
+    yields that folder's first page, never after.
+    """
+
+    async def folders(self) -> Sequence[StoredFolder]:
+        """Return all live folders, ordered by path."""
+
+    async def save_folders(self, changes: FolderChanges) -> Sequence[StoredFolder]:
+        """Apply a listing in one fenced transaction; return all live folders after it.
+
+        Raises:
+            LeaseLost: the epoch moved on.
+        """
+
+    async def placements(
+        self, folder: FolderId, *, from_uid: int, limit: int
+    ) -> Sequence[StoredPlacement]:
+        """Return up to `limit` placements with uid >= `from_uid`, ascending by uid."""
+
+    async def fingerprints(
+        self, folder: FolderId, *, uids: Collection[int] | None
+    ) -> Sequence[Fingerprint]:
+        """Return the fingerprints of these UIDs, or with None of all that have lost their uid."""
+
+    async def quarantined_uids(self, folder: FolderId) -> Sequence[int]:
+        """Return the UIDs of this folder that are quarantined instead of stored."""
+
+
+class MailSession(Protocol):
+    """One authenticated conversation with one account. Not task-safe. Raises only SyncError.
+
+    Opened by `SessionOpener` and used by one task. Cancelling it at any await is safe: nothing
+    is remembered but what was yielded and applied.
+    """
+
+    def pages(self) -> AsyncIterator[FetchedPage]:
+        """Yield what changed since the stored cursors, removals and new mail before backfill.
+
+        The consumer may stop between two pages; what it did not take is found again next time.
+        The end of the iteration means that the account is up to date.
+        """
+
+    def reconcile(self, folder: FolderId) -> AsyncIterator[FetchedPage]:
+        """Compare the whole folder with the server and yield every difference, a check last."""
+
+
+class SessionOpener(Protocol):
+    """Opens sessions of one provider type."""
+
+    def open(self, account: Account, stored: StoredMail) -> AbstractAsyncContextManager[MailSession]:
+        """Connect and log in; leaving the context always closes the connection.
+
+        Raises:
+            Unreachable, Throttled, AuthRefused, AuthUnproven, Misconfigured: see errors.py.
+        """
+
+    async def test(self, account: Account) -> None:
+        """Log in and out again. Raises as `open` does."""
+
+
+class MailStore(Protocol):
+    """The customer's Postgres, as far as one sync writes it."""
+
+    async def load_account(self, job: SyncJob) -> Account:
+        """Return the account with its credentials decrypted.
+
+        Raises:
+            LeaseLost: the account is gone or claimed by somebody else.
+            Misconfigured: the credentials cannot be decrypted with the keys at hand.
+        """
+
+    def stored_mail(self, lease: Lease) -> StoredMail:
+        """Return the view that the session of this lease reads."""
+
+    async def apply(self, lease: Lease, page: ReadyPage) -> PageResult:
+        """Write the page in one transaction; a poisonous message is quarantined, alone.
+
+        Raises:
+            LeaseLost: the epoch moved on; nothing was written.
+            StoreUnavailable: nothing was written.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """Which accounts one queue asks for."""
+
+    queue: QueueName
+    limit: int
+    only: Collection[AccountKey] | None = None  #: these accounts, due or not; None: what is due
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointVerdict:
+    """Whether an endpoint may be tried now."""
+
+    allowed: bool
+    retry_at: datetime | None = None  #: when not allowed
+
+
+class LeaseStore(Protocol):
+    """Who syncs which account, and when next. Leases and due times go by the database's clock."""
+
+    async def reprioritise(self) -> int:
+        """Recompute priorities from the tenants and pull due times forward; return rows changed."""
+
+    async def claim(self, request: ClaimRequest) -> Sequence[SyncJob]:
+        """Lease up to `limit` accounts, fairly between tenants. Skips what others hold."""
+
+    async def next_due(self, queue: QueueName) -> datetime | None:
+        """Return when the next account of `queue` that nobody holds is due."""
+
+    async def extend(self, leases: Collection[Lease]) -> Collection[Lease]:
+        """Prolong the leases; return those that are lost."""
+
+    async def release(self, leases: Collection[Lease]) -> None:
+        """Give the accounts back unchanged; what is lost already is ignored."""
+
+    async def finish(self, job: SyncJob, record: RunRecord) -> None:
+        """Store the outcome, the circuits and the run in one transaction, and release the lease."""
+
+    async def admit(self, job: SyncJob) -> EndpointVerdict:
+        """Ask the endpoint's circuit; when its time has come, exactly one caller gets the probe."""
+
+    async def heartbeat(self, instance_id: str, *, ttl: timedelta) -> int:
+        """Announce this daemon; return how many daemons are alive, at least 1."""

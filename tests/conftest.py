@@ -1,0 +1,78 @@
+"""The fixtures that all tests may ask for: real servers, started once a test process, and a clock.
+
+Under pytest-xdist each worker process has servers of its own, so nothing is shared between them.
+"""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from clock import SettableClock
+from dovecot import DovecotServer, running_dovecot
+from dovecot_mailbox import DovecotMailbox
+from postgres import PostgresCluster, running_cluster
+
+MIGRATED = "template_migrated"
+
+_user_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    """A private PostgreSQL cluster."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: PostgresCluster) -> str:
+    """A database with the whole schema, to copy from; nobody may connect to it."""
+    postgres.create_database(MIGRATED)
+    for migration in sorted((Path(__file__).parents[1] / "sql/migrations").glob("*.sql")):
+        postgres.run_script(MIGRATED, migration)
+    return MIGRATED
+
+
+@pytest.fixture
+def empty_database_url(postgres: PostgresCluster) -> Iterator[str]:
+    """The URL of a new database without a schema."""
+    name = postgres.create_database()
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def database_url(postgres: PostgresCluster, migrated_template: str) -> Iterator[str]:
+    """The URL of a new database with the whole schema and no rows."""
+    name = postgres.create_database(template=migrated_template)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def dovecot() -> Iterator[DovecotServer]:
+    """A private Dovecot; all tests share it, so each takes users of its own: see `mailbox`."""
+    with running_dovecot() as server:
+        yield server
+
+
+@pytest.fixture
+def mailbox(dovecot: DovecotServer) -> DovecotMailbox:
+    """An empty mailbox of a user that nobody else uses."""
+    return dovecot.mailbox(f"user{next(_user_numbers)}@example.test")
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    """A clock that stands still until the test moves it."""
+    return SettableClock()
+
+
+@pytest.fixture
+def loop_guard() -> Iterator[None]:
+    """Fail the test when our code blocks its event loop: a file, a socket, a sleep, a lock."""
+    with blockbuster_ctx("emailsync"):
+        yield

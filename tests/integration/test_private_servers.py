@@ -1,0 +1,149 @@
+"""The servers that the other tests stand on behave as their fixtures say."""
+
+import imaplib
+import ssl
+import time
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from clock import SettableClock
+from dovecot import PASSWORD, DovecotServer
+from dovecot_mailbox import DovecotMailbox, StoredMessage
+from emailsync.domain.mail import Flags
+from emailsync.emulators.mail_generator import GeneratedMail
+
+RAW = b"Subject: Hello\r\n\r\nHello.\r\n"
+
+
+async def test_each_test_has_a_database_with_the_whole_schema_and_no_rows(
+    database_url: str,
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM messages") == 0
+        assert await connection.fetchval("SHOW fsync") == "on"
+    finally:
+        await connection.close()
+
+
+async def test_an_empty_database_has_no_tables(empty_database_url: str) -> None:
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        assert await connection.fetchval("SELECT to_regclass('messages')") is None
+    finally:
+        await connection.close()
+
+
+def test_a_new_mailbox_has_the_special_folders_and_no_mail(mailbox: DovecotMailbox) -> None:
+    snapshot = mailbox.snapshot()
+
+    assert list(snapshot) == ["Archive", "Drafts", "INBOX", "Junk", "Sent", "Trash"]
+    assert not any(snapshot.values())
+
+
+def test_what_is_done_to_a_mailbox_shows_in_its_snapshot(mailbox: DovecotMailbox) -> None:
+    first = mailbox.append(RAW, flags=["\\Seen", "$Work"])
+    second = mailbox.append(RAW)
+    third = mailbox.append(RAW)
+    mailbox.create('Entwürfe & "Co"/2026')
+
+    mailbox.add_flags([second], "\\Flagged")
+    mailbox.remove_flags([first], "\\Seen")
+    mailbox.move([first], 'Entwürfe & "Co"/2026')
+    mailbox.copy([second], "Archive")
+    mailbox.expunge([third])
+
+    digest = mailbox.snapshot()["INBOX"][second].sha256
+    assert {path: mails for path, mails in mailbox.snapshot().items() if mails} == {
+        "Archive": {1: StoredMessage(digest, frozenset({"\\Flagged"}))},
+        'Entwürfe & "Co"/2026': {1: StoredMessage(digest, frozenset({"$Work"}))},
+        "INBOX": {second: StoredMessage(digest, frozenset({"\\Flagged"}))},
+    }
+
+
+def test_folders_are_renamed_and_deleted(mailbox: DovecotMailbox) -> None:
+    mailbox.create("Old")
+    mailbox.append(RAW, folder="Old")
+
+    mailbox.rename("Old", "New")
+    renamed = mailbox.folders()
+    mailbox.delete("New")
+
+    assert "New" in renamed
+    assert "Old" not in renamed
+    assert "New" not in mailbox.folders()
+
+
+def test_many_mails_are_delivered_with_their_dates_and_flags(mailbox: DovecotMailbox) -> None:
+    sent_at = datetime(2025, 6, 7, 8, 9, 10, tzinfo=UTC)
+    mails = [
+        GeneratedMail(RAW + b"%d" % number, sent_at, Flags(is_read=True)) for number in range(1200)
+    ]
+
+    count = mailbox.deliver(mails)
+
+    with mailbox.selected("INBOX") as imap:
+        _, answer = imap.uid("FETCH", "1200", "(FLAGS INTERNALDATE)")
+    assert count == 1200
+    assert len(mailbox.uids()) == 1200
+    assert b"\\Seen" in answer[0]
+    received = imaplib.Internaldate2tuple(answer[0])
+    assert received is not None
+    assert time.mktime(received) == sent_at.timestamp()
+
+
+def test_starttls_and_tls_present_a_certificate_of_the_private_authority(
+    dovecot: DovecotServer,
+) -> None:
+    trust = ssl.create_default_context(cafile=dovecot.ca_file)
+
+    with imaplib.IMAP4(dovecot.host, dovecot.port) as upgraded:
+        upgraded.starttls(trust)
+        status, _ = upgraded.login("tls", PASSWORD)
+        assert status == "OK"
+    with imaplib.IMAP4_SSL(dovecot.host, dovecot.tls_port, ssl_context=trust) as encrypted:
+        status, _ = encrypted.login("tls", PASSWORD)
+        assert status == "OK"
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "code"),
+    [
+        ("wrong-password", "guess", "AUTHENTICATIONFAILED"),
+        ("denied-user", PASSWORD, "AUTHENTICATIONFAILED"),
+        ("unavailable-user", PASSWORD, "UNAVAILABLE"),
+    ],
+)
+def test_logins_are_refused_by_name_and_counted(
+    dovecot: DovecotServer, user: str, password: str, code: str
+) -> None:
+    imap = imaplib.IMAP4(dovecot.host, dovecot.port)
+
+    with imap, pytest.raises(imaplib.IMAP4.error, match=code):
+        imap.login(user, password)
+
+    assert dovecot.login_attempts(user) == 1
+
+
+def test_the_other_addresses_admit_to_fewer_extensions(dovecot: DovecotServer) -> None:
+    def capabilities(host: str) -> tuple[str, ...]:
+        with imaplib.IMAP4(host, dovecot.port) as imap:
+            imap.login("capable", PASSWORD)
+            imap._get_capabilities()  # it asked before the login only
+            return imap.capabilities
+
+    assert "QRESYNC" in capabilities(dovecot.host)
+    assert "CONDSTORE" in capabilities(dovecot.condstore_host)
+    assert "QRESYNC" not in capabilities(dovecot.condstore_host)
+    assert "CONDSTORE" not in capabilities(dovecot.plain_host)
+
+
+def test_a_clock_moves_only_when_told(clock: SettableClock) -> None:
+    before = clock.now(), clock.monotonic()
+
+    clock.advance(timedelta(minutes=5))
+
+    assert clock.now() - before[0] == timedelta(minutes=5)
+    assert clock.monotonic() - before[1] == 300.0

@@ -4,11 +4,14 @@ Every key has a default but the files of secrets. Nothing here touches the datab
 Durations keep the unit of their key (`_ms`, `_s`), so the file, the model and the errors agree.
 """
 
+import ipaddress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from apscheduler.triggers.cron import CronTrigger
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from emailsync.domain.accounts import ProviderType
 from emailsync.domain.priority import Intervals, QueueName
@@ -16,6 +19,50 @@ from emailsync.domain.priority import Intervals, QueueName
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
+MAX_PORT = 65_535
+MIN_BEATS_PER_LEASE = 3  #: a lease must outlive two lost heartbeats
+
+
+def _crontab(value: str) -> str:
+    """Accept what APScheduler will accept."""
+    CronTrigger.from_crontab(value, timezone="UTC")
+    return value
+
+
+def _database(value: str) -> str:
+    """Accept `embedded` or a PostgreSQL URL; the message must not repeat the password."""
+    if value != "embedded" and urlsplit(value).scheme not in {"postgresql", "postgres"}:
+        raise ValueError('should be "embedded" or start with postgresql://')
+    return value
+
+
+def _listen_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise ValueError('should be host:port, such as "127.0.0.1:8025" or "[::1]:8025"')
+    return value
+
+
+def _web_address(value: str) -> str:
+    """Accept https, and plain http on loopback: for tests and emulators."""
+    url = urlsplit(value)
+    if not url.hostname or (
+        url.scheme != "https" and not _is_loopback_http(url.scheme, url.hostname)
+    ):
+        raise ValueError("should start with https:// (http:// only on loopback)")
+    return value
+
+
+def _is_loopback_http(scheme: str, host: str) -> bool:
+    if scheme != "http":
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
 class Section(BaseModel):
@@ -28,16 +75,16 @@ class EmailSyncSettings(Section):
     """`[email_sync]`: whether and when the scheduler looks for due accounts."""
 
     enabled: bool = True
-    cron: str = "*/5 * * * *"
+    cron: Annotated[str, AfterValidator(_crontab)] = "*/5 * * * *"
     batch_size: Annotated[int, Field(ge=1, le=1_000)] = 50
     stagger_ms: Annotated[int, Field(ge=0, le=60_000)] = 100
-    state_dir: Path | None = None  #: None: see `Settings.state_dir`
+    state_dir: Path | None = None  #: None: the loader finds the usual place
 
 
 class DatabaseSettings(Section):
     """`[database]`."""
 
-    url: str = "embedded"
+    url: Annotated[str, AfterValidator(_database)] = Field(default="embedded", repr=False)
     pool_max: Annotated[int, Field(ge=2, le=19)] = 16
     auto_migrate: bool = True
 
@@ -45,15 +92,21 @@ class DatabaseSettings(Section):
 class HttpSettings(Section):
     """`[http]`: the health pages; loopback unless said otherwise."""
 
-    listen: str = "127.0.0.1:8025"
-    token_file: Path | None = None
-    public_url: str | None = None
+    listen: Annotated[str, AfterValidator(_listen_address)] = "127.0.0.1:8025"
+    token_file: Path | None = None  #: None: `http-token` in the state directory
+    public_url: WebAddress | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, an IPv6 address without its brackets."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 class CredentialSettings(Section):
     """`[credentials]`."""
 
-    key_file: Path | None = None
+    key_file: Path | None = None  #: None: `credentials.key` in the state directory, embedded only
 
 
 class QueueSettings(Section):
@@ -69,9 +122,7 @@ class QueueSettings(Section):
 class QueuesSettings(Section):
     """`[queues]`."""
 
-    high: QueueSettings = QueueSettings(
-        concurrency=5, limiter_max=10, attempts=3, backoff_ms=5_000
-    )
+    high: QueueSettings = QueueSettings(concurrency=5, limiter_max=10, attempts=3, backoff_ms=5_000)
     normal: QueueSettings = QueueSettings(
         concurrency=3, limiter_max=5, attempts=2, backoff_ms=10_000
     )
@@ -186,6 +237,29 @@ class CircuitSettings(Section):
         return timedelta(milliseconds=self.timeout_ms)
 
 
+class OAuthClientSettings(Section):
+    """`[oauth.google]`: the registered client; the URLs point at another host when given."""
+
+    client_id: str | None = None
+    client_secret_file: Path | None = None
+    token_url: WebAddress | None = None
+    auth_url: WebAddress | None = None
+    api_url: WebAddress | None = None
+
+
+class MicrosoftOAuthSettings(OAuthClientSettings):
+    """`[oauth.microsoft]`."""
+
+    authority: WebAddress = "https://login.microsoftonline.com/common"
+
+
+class OAuthSettings(Section):
+    """`[oauth]`."""
+
+    google: OAuthClientSettings = OAuthClientSettings()
+    microsoft: MicrosoftOAuthSettings = MicrosoftOAuthSettings()
+
+
 class ImapSettings(Section):
     """`[imap]`: which servers tenants may name."""
 
@@ -217,6 +291,15 @@ class ClusterSettings(Section):
     lease_s: Annotated[int, Field(ge=3, le=3_600)] = 60
     heartbeat_s: Annotated[int, Field(ge=1, le=600)] = 15
 
+    @model_validator(mode="after")
+    def _lease_outlives_lost_heartbeats(self) -> Self:
+        if self.lease_s < MIN_BEATS_PER_LEASE * self.heartbeat_s:
+            raise ValueError(
+                f"lease_s ({self.lease_s}) should be at least {MIN_BEATS_PER_LEASE} times "
+                f"heartbeat_s ({self.heartbeat_s}), or healthy daemons lose their accounts"
+            )
+        return self
+
 
 class LoggingSettings(Section):
     """`[logging]`."""
@@ -236,14 +319,21 @@ class Settings(Section):
     limits: LimitsSettings = LimitsSettings()
     intervals: IntervalsSettings = IntervalsSettings()
     circuit_breaker: CircuitSettings = CircuitSettings()
+    oauth: OAuthSettings = OAuthSettings()
     imap: ImapSettings = ImapSettings()
     store: StoreSettings = StoreSettings()
     cluster: ClusterSettings = ClusterSettings()
     logging: LoggingSettings = LoggingSettings()
 
+    @property
+    def state_dir(self) -> Path:
+        """Where the daemon keeps its own files."""
+        assert self.email_sync.state_dir is not None, "settings come from the loader"
+        return self.email_sync.state_dir
+
 
 class LiveSettings:
-    """The settings in force. A reload replaces the whole value; readers take `current` each time."""
+    """The settings in force. A reload replaces the value; readers take `current` each time."""
 
     def __init__(self, settings: Settings) -> None:
         self.current = settings

@@ -3,7 +3,7 @@
 One Protocol a role. Implementations raise only `SyncError` and its subclasses.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,8 +64,7 @@ class Fingerprint:
 class StoredMail(Protocol):
     """What is stored of one account: the session's view, bound to the account and its lease.
 
-    Reads may run while the last page is still being applied; a session reads a folder before it
-    yields that folder's first page, never after.
+    Reads see every page up to the last one without messages, see `MailSession.pages`.
     """
 
     async def folders(self) -> Sequence[StoredFolder]:
@@ -99,14 +98,16 @@ class MailSession(Protocol):
     is remembered but what was yielded and applied.
     """
 
-    def pages(self) -> AsyncIterator[FetchedPage]:
+    def pages(self) -> AsyncGenerator[FetchedPage]:
         """Yield what changed since the stored cursors, removals and new mail before backfill.
 
+        A page without messages is applied before the iteration goes on, so what the session reads
+        of `StoredMail` after it is complete; pages with messages may still be on their way.
         The consumer may stop between two pages; what it did not take is found again next time.
         The end of the iteration means that the account is up to date.
         """
 
-    def reconcile(self, folder: FolderId) -> AsyncIterator[FetchedPage]:
+    def reconcile(self, folder: FolderId) -> AsyncGenerator[FetchedPage]:
         """Compare the whole folder with the server and yield every difference, a check last."""
 
 

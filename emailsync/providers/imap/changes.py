@@ -1,0 +1,155 @@
+"""What changed among a folder's stored messages: their flags, and which of them are gone.
+
+Three ways, by what the server can do: QRESYNC tells both when the folder is selected
+(RFC 7162 section 3.2.5), CONDSTORE tells the flags (section 3.1.4) and a listing the rest, and
+on a plain server every message is compared. Deletions are earned: no partial listing deletes.
+"""
+
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from emailsync.domain.deletion_guard import needs_second_listing
+from emailsync.domain.pages import FetchedPage, FlagChange, PageChanges
+from emailsync.domain.uid_set import UidSet
+from emailsync.ports import StoredMail, StoredPlacement
+from emailsync.providers.imap.connection import Examined, FetchedFlags, ImapConnection
+from emailsync.providers.imap.folder_state import FolderState
+
+WINDOW: Final = 5_000  #: stored messages compared at a time: bounds memory in a folder of millions
+FLAGS_PER_PAGE: Final = 1_000
+
+
+@dataclass(slots=True)
+class FolderComparison:
+    """Compares the stored messages of the selected folder with the server's."""
+
+    connection: ImapConnection
+    stored: StoredMail
+
+    async def changes(self, state: FolderState, seen: Examined) -> AsyncGenerator[FetchedPage]:
+        """Yield flag changes and removals since the cursor, then the cursor's new modseq."""
+        known_modseq, modseq = state.cursor.highest_modseq, seen.highest_modseq
+        if seen.vanished is not None:
+            flags, gone = seen.changed, await self._vanished(state, seen.vanished)
+            pages = self.flag_pages(state, flags)
+        elif known_modseq is not None and modseq is not None and modseq >= known_modseq:
+            flags = await self._flags_since(state, known_modseq) if modseq > known_modseq else []
+            gone = await self._missing(state)
+            pages = self.flag_pages(state, flags)
+        else:
+            gone = await self._missing(state)
+            pages = self.compare_flags(state)
+        async for page in pages:
+            yield page
+        if gone:
+            state.touched = True
+            yield FetchedPage(changes=PageChanges(removed_from={state.id: gone}))
+        moved = state.move(highest_modseq=modseq)
+        if moved:
+            yield FetchedPage(changes=PageChanges(cursors=moved))
+
+    async def flag_pages(
+        self, state: FolderState, flags: Sequence[FetchedFlags]
+    ) -> AsyncGenerator[FetchedPage]:
+        """Yield these flags as pages; messages that are not stored are ignored there."""
+        for start in range(0, len(flags), FLAGS_PER_PAGE):
+            yield FetchedPage(
+                changes=PageChanges(
+                    flags=[
+                        FlagChange(state.name(item.uid), item.flags)
+                        for item in flags[start : start + FLAGS_PER_PAGE]
+                    ]
+                )
+            )
+
+    async def compare_flags(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
+        """Yield the flags of every stored message that differ from the server's."""
+        async for window in self._windows(state):
+            known = {placed.uid: placed.flags for placed in window}
+            span = UidSet.from_range(_uid(window[0]), _uid(window[-1]))
+            differing = [
+                item
+                async for item in self.connection.fetch_flags(span)
+                if isinstance(item, FetchedFlags)
+                and item.uid in known
+                and known[item.uid] != item.flags
+            ]
+            async for page in self.flag_pages(state, differing):
+                yield page
+
+    async def missing_from(self, state: FolderState, listed: Sequence[int]) -> list[int]:
+        """Return the stored UIDs that a complete, sorted listing does not hold, guarded."""
+        gone = [
+            uid
+            async for window in self._windows(state)
+            for uid in map(_uid, window)
+            if not _holds(listed, uid)
+        ]
+        return await self._confirmed(state, gone)
+
+    async def placed_uids(self, state: FolderState, last: int | None = None) -> set[int]:
+        """Return the stored UIDs up to `last`."""
+        return {uid async for window in self._windows(state, 1, last) for uid in map(_uid, window)}
+
+    async def listing(self) -> Sequence[int] | None:
+        """Return all UIDs of the selected folder, sorted; None when the answer is not complete."""
+        for _ in range(2):
+            listed = await self.connection.search_uids()
+            if len(listed) == self.connection.exists:
+                return listed
+            await self.connection.noop()  # the count may have moved: hear of it, then list again
+        return None
+
+    async def _missing(self, state: FolderState) -> list[int]:
+        listed = await self.listing()
+        return [] if listed is None else await self.missing_from(state, listed)
+
+    async def _vanished(self, state: FolderState, vanished: UidSet) -> list[int]:
+        """Return the stored UIDs among the vanished: servers name UIDs that never were."""
+        if not vanished:
+            return []
+        gone = [
+            uid
+            async for window in self._windows(state, vanished.first, vanished.last)
+            for uid in map(_uid, window)
+            if uid in vanished
+        ]
+        return await self._confirmed(state, gone)
+
+    async def _confirmed(self, state: FolderState, gone: list[int]) -> list[int]:
+        if not needs_second_listing(len(gone), state.stored.stored_count):
+            return gone
+        again = await self.listing()
+        return [] if again is None else [uid for uid in gone if not _holds(again, uid)]
+
+    async def _flags_since(self, state: FolderState, modseq: int) -> list[FetchedFlags]:
+        assert state.cursor.uid_next is not None, "only a folder with a cursor is caught up"
+        known = UidSet.from_range(1, max(1, state.cursor.uid_next - 1))
+        return [
+            item
+            async for item in self.connection.fetch_flags(known, changed_since=modseq)
+            if isinstance(item, FetchedFlags)
+        ]
+
+    async def _windows(
+        self, state: FolderState, first: int = 1, last: int | None = None
+    ) -> AsyncGenerator[Sequence[StoredPlacement]]:
+        while last is None or first <= last:
+            window = await self.stored.placements(state.id, from_uid=first, limit=WINDOW)
+            if window:
+                yield window
+            if len(window) < WINDOW:
+                return
+            first = _uid(window[-1]) + 1
+
+
+def _uid(placed: StoredPlacement) -> int:
+    assert placed.uid is not None, "placements are read by UID"
+    return placed.uid
+
+
+def _holds(listed: Sequence[int], uid: int) -> bool:
+    at = bisect_left(listed, uid)
+    return at < len(listed) and listed[at] == uid

@@ -1,0 +1,246 @@
+"""One IMAP account, synced: what goes first, and how each folder is brought up to date.
+
+Removals everywhere come before new mail anywhere, so a message that moved is found again while
+its row still waits; new mail comes before backfill; backfill goes from the newest to the oldest.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import structlog
+
+from emailsync.domain.errors import FolderGone, ServerRefused
+from emailsync.domain.folders import AccountCursor, FolderCursor, FolderId
+from emailsync.domain.imap_plan import FolderWork, is_unchanged, work_of
+from emailsync.domain.pages import FetchedPage, FolderCheck, PageChanges, Unfetchable
+from emailsync.ports import StoredMail
+from emailsync.providers.imap.adoption import Adopter
+from emailsync.providers.imap.bodies import BodyFetcher
+from emailsync.providers.imap.changes import FolderComparison
+from emailsync.providers.imap.connection import Examined, ImapConnection
+from emailsync.providers.imap.folder_state import FolderState
+from emailsync.providers.imap.listing import FolderListing
+
+log = structlog.get_logger(__name__)
+
+Step = Callable[[FolderState], AsyncGenerator[FetchedPage]]
+
+NEW_MAIL_ROUNDS: Final = 3  #: looks for mail that arrived while new mail was fetched
+NOT_GIVEN: Final = "the server lists this message, but does not give it when asked"
+
+
+@dataclass(slots=True)
+class ImapSession:
+    """A MailSession over one logged-in connection."""
+
+    connection: ImapConnection
+    stored: StoredMail
+    bodies: BodyFetcher
+    _states: dict[FolderId, FolderState] = field(default_factory=dict, init=False)
+    _selected: FolderState | None = field(default=None, init=False)
+    _refused: list[str] = field(default_factory=list, init=False)
+
+    async def pages(self) -> AsyncGenerator[FetchedPage]:
+        """Yield everything that changed; see MailSession."""
+        states = await FolderListing(self.connection, self.stored).states()
+        self._states = {state.id: state for state in states}
+        busy = [state for state in states if not is_unchanged(state.stored, state.status)]
+        for step in (self._catch_up, self._fetch_new):
+            async with aclosing(self._each(busy, step)) as pages:
+                async for page in pages:
+                    yield page
+        yield FetchedPage(changes=PageChanges(settle=True))
+        unfinished = [state for state in busy if state.cursor.backfill_before is not None]
+        async with aclosing(self._each(unfinished, self._backfill)) as pages:
+            async for page in pages:
+                yield page
+        if self._refused:
+            raise ServerRefused(
+                f"{len(self._refused)} of {len(states)} folders failed: {self._refused[0]}"
+            )
+
+    async def reconcile(self, folder: FolderId) -> AsyncGenerator[FetchedPage]:
+        """Compare one folder in full; see MailSession."""
+        state = self._states[folder]
+        await self._select(state)
+        comparison = FolderComparison(self.connection, self.stored)
+        listed = await comparison.listing()
+        if listed is None:
+            return  # no complete listing to be had: the difference stays on record
+        there = set(listed)
+        quarantined = set(await self.stored.quarantined_uids(folder))
+        gone = [*await comparison.missing_from(state, listed), *(quarantined - there)]
+        if gone:
+            yield FetchedPage(changes=PageChanges(removed_from={folder: gone}))
+        async for page in comparison.compare_flags(state):
+            yield page
+        known = await comparison.placed_uids(state)
+        missing = [uid for uid in reversed(listed) if uid not in known and uid not in quarantined]
+        async with aclosing(self._fetch_missing(state, missing)) as pages:
+            async for page in pages:
+                yield page
+        await self.connection.noop()
+        yield self._check(state)
+
+    async def _each(
+        self, states: Iterable[FolderState], step: Step
+    ) -> AsyncGenerator[FetchedPage]:
+        """Take a step in every folder; one that fails leaves the others alone."""
+        for state in states:
+            if state.failed:
+                continue
+            try:
+                async with aclosing(step(state)) as pages:
+                    async for page in pages:
+                        yield page
+            except FolderGone as error:
+                state.failed = True  # the next listing tells what became of it
+                log.info("sync.folder_vanished", folder_id=state.id, reason=str(error))
+            except ServerRefused as error:
+                state.failed = True
+                self._refused.append(f"{state.stored.path}: {error}")
+
+    async def _catch_up(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
+        """Bring what is stored of a folder up to date, or begin it."""
+        cursor = state.cursor
+        qresync = None
+        if (
+            self.connection.has_qresync
+            and cursor.uid_validity is not None
+            and cursor.highest_modseq is not None
+        ):
+            qresync = (cursor.uid_validity, cursor.highest_modseq)
+        seen = await self._select(state, qresync)
+        uid_validity = seen.uid_validity or cursor.uid_validity or 1  # some servers give none
+        uid_next = seen.uid_next or await self._uid_next()
+        work = work_of(cursor, uid_validity=uid_validity, uid_next=uid_next)
+        if work is FolderWork.CATCH_UP:
+            comparison = FolderComparison(self.connection, self.stored)
+            async with aclosing(comparison.changes(state, seen)) as pages:
+                async for page in pages:
+                    yield page
+            return
+        moved = state.move(
+            uid_validity=uid_validity,
+            uid_next=uid_next,
+            highest_modseq=seen.highest_modseq,
+            backfill_before=uid_next,
+        )
+        new_generation = state.id if work is FolderWork.NEW_GENERATION else None
+        yield FetchedPage(changes=PageChanges(new_generation=new_generation, cursors=moved))
+
+    async def _fetch_new(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
+        """Fetch what arrived since the cursor, oldest first, and check the folder's count."""
+        seen = await self._select_again(state)
+        known_next = state.cursor.uid_next
+        assert known_next is not None, "a folder is caught up before its new mail is fetched"
+        if seen.uid_next is None or seen.uid_next > known_next:
+            for _ in range(NEW_MAIL_ROUNDS):
+                uids = await self.connection.search_uids(state.cursor.uid_next or 1)
+                if not uids:
+                    break
+                async with aclosing(self.bodies.pages(state, uids)) as pages:
+                    async for page, uid in pages:
+                        yield self._moved(page, state, uid_next=uid + 1)
+                await self.connection.noop()
+            if seen.uid_next is not None and seen.uid_next > (state.cursor.uid_next or 0):
+                yield self._moved(FetchedPage(), state, uid_next=seen.uid_next)
+        if state.cursor.backfill_before is None and self._wants_check(state):
+            yield self._check(state)
+
+    async def _backfill(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
+        """Fetch what was there before the folder's first sync, newest first, and check the count."""
+        await self._select_again(state)
+        before = state.cursor.backfill_before
+        assert before is not None, "only a folder with a backfill is backfilled"
+        listed = await self.connection.search_uids(1, before - 1) if before > 1 else []
+        comparison = FolderComparison(self.connection, self.stored)
+        known = await comparison.placed_uids(state, before - 1)
+        todo = [uid for uid in reversed(listed) if uid not in known]
+        waiting = await self.stored.fingerprints(state.id, uids=None)
+        if waiting:
+            adopter = Adopter(self.connection)
+            async with aclosing(adopter.pages(state, waiting, todo)) as adopted:
+                async for page in adopted:
+                    yield page
+            todo = adopter.left
+        async with aclosing(self.bodies.pages(state, todo)) as pages:
+            async for page, uid in pages:
+                yield self._moved(page, state, backfill_before=uid)
+        yield FetchedPage(
+            changes=PageChanges(
+                retire_generation=state.id,
+                settle=True,
+                cursors=state.move(backfill_before=None),
+            )
+        )
+        await self.connection.noop()
+        yield self._check(state)
+
+    async def _fetch_missing(
+        self, state: FolderState, missing: list[int]
+    ) -> AsyncGenerator[FetchedPage]:
+        """Fetch what a comparison missed; what is listed and never given is quarantined."""
+        given: set[str] = set()
+        async with aclosing(self.bodies.pages(state, missing)) as pages:
+            async for page, _ in pages:
+                given.update(message.remote_id for message in page.messages)
+                given.update(refused.remote_id for refused in page.changes.unfetchable)
+                yield page
+        withheld = {uid for uid in missing if state.name(uid) not in given}
+        if withheld:
+            still_listed = withheld.intersection(await self.connection.search_uids())
+            yield FetchedPage(
+                changes=PageChanges(
+                    unfetchable=[
+                        Unfetchable(
+                            remote_id=state.name(uid),
+                            placement=state.place(uid)[0],
+                            reason=NOT_GIVEN,
+                        )
+                        for uid in sorted(still_listed)
+                    ]
+                )
+            )
+
+    async def _select(
+        self, state: FolderState, qresync: tuple[int, int] | None = None
+    ) -> Examined:
+        self._selected = None
+        state.seen = await self.connection.examine(state.remote_id, qresync)
+        self._selected = state
+        return state.seen
+
+    async def _select_again(self, state: FolderState) -> Examined:
+        """Select a folder that was caught up earlier in this session, unless it still is."""
+        if self._selected is state and state.seen is not None:
+            return state.seen
+        seen = await self._select(state)
+        if (seen.uid_validity or state.cursor.uid_validity) != state.cursor.uid_validity:
+            raise FolderGone("the folder was made anew during the sync")
+        return seen
+
+    async def _uid_next(self) -> int:
+        """Return one more than the highest UID, for servers that leave UIDNEXT out."""
+        uids = await self.connection.search_uids()
+        return uids[-1] + 1 if uids else 1
+
+    def _moved(self, page: FetchedPage, state: FolderState, **cursor: int) -> FetchedPage:
+        """Return the page with the cursor that is true once it is stored."""
+        moved: Mapping[FolderId, FolderCursor] = state.move(**cursor)
+        marker = None
+        if state.is_inbox and state.cursor.uid_next is not None:
+            marker = AccountCursor(
+                last_sync_uid=f"{state.cursor.uid_validity}:{state.cursor.uid_next}"
+            )
+        return replace(page, changes=replace(page.changes, cursors=moved, account_cursor=marker))
+
+    def _wants_check(self, state: FolderState) -> bool:
+        counts = (state.stored.stored_count, state.stored.remote_count)
+        return state.touched or counts != (self.connection.exists, self.connection.exists)
+
+    def _check(self, state: FolderState) -> FetchedPage:
+        check = FolderCheck(folder_id=state.id, remote_count=self.connection.exists)
+        return FetchedPage(changes=PageChanges(check=check))

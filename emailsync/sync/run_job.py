@@ -1,0 +1,56 @@
+"""One run of one job, from the lease to the last page. Read this first.
+
+It raises the `SyncError` that the worker decides about; it never decides itself, never retries
+and never waits.
+"""
+
+from collections.abc import Mapping
+
+from emailsync.domain.accounts import ProviderType
+from emailsync.domain.errors import Misconfigured
+from emailsync.domain.jobs import SyncJob
+from emailsync.ports import MailSession, MailStore, SessionOpener
+from emailsync.sync.pipeline import PageParser, Pipeline
+from emailsync.sync.progress import Progress
+
+
+class RunJob:
+    """Brings one account one quantum closer to its mailbox."""
+
+    def __init__(
+        self,
+        store: MailStore,
+        openers: Mapping[ProviderType, SessionOpener],
+        parser: PageParser,
+    ) -> None:
+        self._store = store
+        self._openers = openers
+        self._parser = parser
+
+    async def __call__(self, job: SyncJob, progress: Progress) -> bool:
+        """Sync until the account is up to date or the quantum is over; return whether there is more.
+
+        Raises:
+            SyncError: what stopped it; every page applied before stays.
+        """
+        opener = self._openers.get(job.provider_type)
+        if opener is None:
+            raise Misconfigured(f"this daemon has no provider for {job.provider_type} accounts")
+        account = await self._store.load_account(job)
+        pipeline = Pipeline(
+            self._store, self._parser, job.lease, progress, careful=account.careful
+        )
+        async with opener.open(account, self._store.stored_mail(job.lease)) as session:
+            more = await pipeline.run(session.pages())
+            if not more:
+                await self._repair(session, pipeline, progress)
+        return more
+
+    async def _repair(
+        self, session: MailSession, pipeline: Pipeline, progress: Progress
+    ) -> None:
+        """Compare every folder whose count differs from the server's in full, once."""
+        differing, pipeline.mismatched = pipeline.mismatched, []
+        for check in differing:
+            await pipeline.run(session.reconcile(check.folder_id), whole=True)
+        progress.count_unexplained(len(pipeline.mismatched))

@@ -1,0 +1,200 @@
+"""What becomes of an account after a run: the whole table, in one place.
+
+| what stopped the run      | result          | next sync          | attempt | circuits       |
+|---------------------------|-----------------|--------------------|---------|----------------|
+| nothing                   | DONE            | after the interval | 1       | success        |
+| its quantum: there is more| SLICED          | now                | 1       | success        |
+| Retryable, attempts left  | RETRY           | after the backoff  | + 1     | account        |
+| Retryable, none left      | FAILED          | after the interval | 1       | account        |
+| Unreachable               | as Retryable    |                    |         | and endpoint   |
+| Throttled                 | THROTTLED       | 60 s or as asked   | same    | none           |
+| AuthUnproven, 1st and 2nd | RETRY           | after 30 min       | same    | none           |
+| AuthUnproven, 3rd in a row| NEEDS_RECONNECT | never by itself    | 1       | none           |
+| AuthRefused               | NEEDS_RECONNECT | never by itself    | 1       | none           |
+| Misconfigured             | MISCONFIGURED   | never by itself    | 1       | none           |
+| StoreUnavailable          | RETRY           | after 5 s          | same    | none           |
+| LeaseLost                 | LEASE_LOST      | the new holder's   | same    | none           |
+| anything else: our bug    | as Retryable    |                    |         | account        |
+| the endpoint's circuit    | DEFERRED        | when it is probed  | same    | none           |
+| the daemon stops          | CANCELLED       | now                | same    | none           |
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from emailsync.domain.errors import (
+    AuthRefused,
+    AuthUnproven,
+    LeaseLost,
+    Misconfigured,
+    StoreUnavailable,
+    SyncError,
+    Throttled,
+    Unreachable,
+)
+from emailsync.domain.jobs import SyncJob
+from emailsync.domain.retry import backoff, spread, throttle_wait
+from emailsync.domain.runs import Outcome, RunResult
+
+UNPROVEN_LIMIT: Final = 3  #: refusals without a code, in a row, that prove dead credentials
+UNPROVEN_WAIT: Final = timedelta(minutes=30)
+"""Three refusals then span an hour at least: a server's bad quarter of an hour parks nobody."""
+STORE_WAIT: Final = timedelta(seconds=5)
+HERD_SPREAD: Final = timedelta(seconds=10)
+"""Accounts of one endpoint come back over so long, lest they storm it when its circuit allows."""
+EARLY: Final = 0.05
+"""Share of the interval by which jitter brings the next sync forward. What became due together
+drifts apart again, and nobody waits longer than the interval."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how soon a queue tries a failed sync again."""
+
+    attempts: int  #: tries of one sync in all, the first included
+    base: timedelta  #: wait after the first failure
+
+
+def decide(
+    error: Exception | None,
+    job: SyncJob,
+    *,
+    now: datetime,
+    more: bool,
+    policy: RetryPolicy,
+    interval: timedelta,
+    jitter: float,
+) -> Outcome:
+    """Return the outcome of a run.
+
+    Args:
+        error: what stopped it; None when nothing did.
+        job: the job as it was run.
+        now: when the run ended, aware UTC.
+        more: the quantum was over before the account was up to date.
+        policy: of the job's queue.
+        interval: of the job's provider type and priority.
+        jitter: uniform in [0, 1).
+    """
+    match error:
+        case None if more:
+            outcome = Outcome(result=RunResult.SLICED, next_sync_at=now, attempt=1)
+        case None:
+            due = now + _usual(interval, jitter)
+            outcome = Outcome(result=RunResult.DONE, next_sync_at=due, attempt=1)
+        case Throttled(retry_after=asked):
+            at = now + throttle_wait(asked, jitter=jitter)
+            outcome = _again(RunResult.THROTTLED, job, error, at)
+        case AuthRefused():
+            outcome = _parked(RunResult.NEEDS_RECONNECT, job, error)
+        case AuthUnproven():
+            outcome = _after_unproven_refusal(error, job, now=now, jitter=jitter)
+        case Misconfigured():
+            outcome = _parked(RunResult.MISCONFIGURED, job, error)
+        case StoreUnavailable():
+            at = now + spread(STORE_WAIT, jitter=jitter)
+            outcome = _again(RunResult.RETRY, job, error, at)
+        case LeaseLost():
+            outcome = _again(RunResult.LEASE_LOST, job, error, None)
+        case _:
+            outcome = _after_failure(
+                error, job, now=now, policy=policy, interval=interval, jitter=jitter
+            )
+    return outcome
+
+
+def deferred(job: SyncJob, retry_at: datetime, *, jitter: float) -> Outcome:
+    """Return the outcome of a job whose endpoint's circuit is open until `retry_at`."""
+    return Outcome(
+        result=RunResult.DEFERRED,
+        next_sync_at=retry_at + HERD_SPREAD * jitter,
+        attempt=job.attempt,
+        auth_refusals=job.auth_refusals,
+        error=f"waiting for {job.endpoint}: too many failures in a row",
+    )
+
+
+def cancelled(job: SyncJob, *, now: datetime) -> Outcome:
+    """Return the outcome of a run that the daemon cut short: due again at once."""
+    return Outcome(
+        result=RunResult.CANCELLED,
+        next_sync_at=now,
+        attempt=job.attempt,
+        auth_refusals=job.auth_refusals,
+    )
+
+
+def _after_failure(
+    error: Exception,
+    job: SyncJob,
+    *,
+    now: datetime,
+    policy: RetryPolicy,
+    interval: timedelta,
+    jitter: float,
+) -> Outcome:
+    if job.attempt < policy.attempts:
+        result, attempt = RunResult.RETRY, job.attempt + 1
+        wait = backoff(job.attempt, base=policy.base, jitter=jitter)
+    else:
+        result, attempt, wait = RunResult.FAILED, 1, _usual(interval, jitter)
+    return Outcome(
+        result=result,
+        next_sync_at=now + wait,
+        attempt=attempt,
+        auth_refusals=job.auth_refusals,
+        error=_message_of(error),
+        error_class=type(error).__name__,
+        counts_on_account=True,
+        counts_on_endpoint=isinstance(error, Unreachable),
+    )
+
+
+def _after_unproven_refusal(
+    error: AuthUnproven, job: SyncJob, *, now: datetime, jitter: float
+) -> Outcome:
+    refusals = job.auth_refusals + 1
+    if refusals >= UNPROVEN_LIMIT:
+        return _parked(RunResult.NEEDS_RECONNECT, job, error)
+    return Outcome(
+        result=RunResult.RETRY,
+        next_sync_at=now + spread(UNPROVEN_WAIT, jitter=jitter),
+        attempt=job.attempt,
+        auth_refusals=refusals,
+        error=error.message,
+        error_class=type(error).__name__,
+    )
+
+
+def _again(result: RunResult, job: SyncJob, error: SyncError, at: datetime | None) -> Outcome:
+    """The run says nothing about the account: the same attempt once more."""
+    return Outcome(
+        result=result,
+        next_sync_at=at,
+        attempt=job.attempt,
+        auth_refusals=job.auth_refusals,
+        error=error.message,
+        error_class=type(error).__name__,
+    )
+
+
+def _parked(result: RunResult, job: SyncJob, error: SyncError) -> Outcome:
+    """Nothing is tried before a person has acted."""
+    return Outcome(
+        result=result,
+        next_sync_at=None,
+        attempt=1,
+        auth_refusals=job.auth_refusals,
+        error=error.message,
+        error_class=type(error).__name__,
+    )
+
+
+def _usual(interval: timedelta, jitter: float) -> timedelta:
+    return interval * (1 - EARLY * jitter)
+
+
+def _message_of(error: Exception) -> str:
+    """A foreign exception may quote mail or secrets, so only its class is told."""
+    return error.message if isinstance(error, SyncError) else "internal error, see the log"

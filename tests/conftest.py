@@ -3,9 +3,9 @@
 Under pytest-xdist each worker process has servers of its own, so nothing is shared between them.
 """
 
+import asyncio
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -13,6 +13,7 @@ from blockbuster import blockbuster_ctx
 from clock import SettableClock
 from dovecot import DovecotServer, running_dovecot
 from dovecot_mailbox import DovecotMailbox
+from emailsync.store.migrations import migrate
 from postgres import PostgresCluster, running_cluster
 
 MIGRATED = "template_migrated"
@@ -31,8 +32,7 @@ def postgres() -> Iterator[PostgresCluster]:
 def migrated_template(postgres: PostgresCluster) -> str:
     """A database with the whole schema, to copy from; nobody may connect to it."""
     postgres.create_database(MIGRATED)
-    for migration in sorted((Path(__file__).parents[1] / "sql/migrations").glob("*.sql")):
-        postgres.run_script(MIGRATED, migration)
+    asyncio.run(migrate(postgres.url(MIGRATED)))
     return MIGRATED
 
 

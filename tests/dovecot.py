@@ -7,16 +7,20 @@ happens inside a mailbox is the matter of `dovecot_mailbox.py`.
 import re
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import trustme
 
 from dovecot_mailbox import DovecotMailbox
 from servers import (
     LOOPBACK,
+    POLL_S,
+    START_TIMEOUT_S,
     OrdinaryUser,
     ServerFailedError,
     accepts_connections,
@@ -160,9 +164,20 @@ class DovecotServer:
         return DovecotMailbox(self.host, self.port, user, PASSWORD)
 
     def login_attempts(self, user: str) -> int:
-        """Return how often this user has logged in or was refused and then hung up."""
+        """Return how often this user has logged in, or was refused and has hung up since."""
+        self._await_log()
         line = f"imap-login: Info: .*: user=<{re.escape(user)}>, method="
         return len(re.findall(line, self.log.read_text()))
+
+    def _await_log(self) -> None:
+        """Return when the log tells all that has happened: Dovecot writes it in order, but late."""
+        probe = f"probe-{uuid4()}"
+        self.mailbox(probe).folders()
+        give_up_at = time.monotonic() + START_TIMEOUT_S
+        while f"Login: user=<{probe}>" not in self.log.read_text():
+            if time.monotonic() > give_up_at:
+                raise ServerFailedError("Dovecot does not log its logins")
+            time.sleep(POLL_S)
 
 
 @contextmanager

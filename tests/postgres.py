@@ -74,16 +74,9 @@ class PostgresCluster:
         """Drop a database, connected or not."""
         self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
-    def run_script(self, database: str, script: Path) -> None:
-        """Run the statements of a file."""
-        self._psql(self.url(database), "-v", "ON_ERROR_STOP=1", "-f", script)
-
     def _execute(self, statement: str) -> None:
-        self._psql(self.url("postgres"), "-c", statement)
-
-    def _psql(self, *words: str | Path) -> None:
-        """Run psql, which needs no event loop."""
-        command = [self.binaries / "psql", "-XqAt", *words]
+        """Run one statement by psql, which needs no event loop."""
+        command = [self.binaries / "psql", "-Xq", self.url("postgres"), "-c", statement]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 

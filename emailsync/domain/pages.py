@@ -110,10 +110,10 @@ class PageChanges:
     """The folder's UIDs became meaningless: its placements lose their uid and wait to be adopted."""
     removed: Sequence[str] = ()  #: remote ids that lie in no folder any more: detached
     removed_from: Mapping[FolderId, Sequence[int]] = field(default_factory=dict)  #: UIDs
-    retire_generation: FolderId | None = None
-    """Placements of the folder that still have no uid are removed: the new generation is complete."""
     adoptions: Sequence[Adoption] = ()
     placements: Sequence[PlacementChange] = ()
+    retire_generation: FolderId | None = None
+    """Placements of the folder that still have no uid are removed: the new generation is complete."""
     flags: Sequence[FlagChange] = ()
     unfetchable: Sequence[Unfetchable] = ()
     settle: bool = False

@@ -5,7 +5,7 @@
 -- timestamps, unique indexes bar double work and double mail.
 
 CREATE TABLE tenants (
-    id text PRIMARY KEY CHECK (id <> ''),
+    id text PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 200),
     plan text,
     last_login_at timestamptz,
     weight double precision NOT NULL DEFAULT 1 CHECK (weight > 0 AND weight <= 1000),
@@ -16,7 +16,7 @@ CREATE TABLE provider_configs (
     tenant_id text NOT NULL REFERENCES tenants ON DELETE CASCADE,
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     provider_type text NOT NULL CHECK (provider_type IN ('imap', 'google', 'microsoft')),
-    email_address text NOT NULL CHECK (email_address <> ''),
+    email_address text NOT NULL CHECK (length(email_address) BETWEEN 1 AND 320),
     settings jsonb NOT NULL DEFAULT '{}',
     credentials bytea,                              -- v1|key id|nonce|ciphertext, see crypto.py
     endpoint text NOT NULL,                         -- host:port, or the API's host: key of `circuits`
@@ -48,7 +48,8 @@ CREATE TABLE provider_configs (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, id),
     UNIQUE (tenant_id, provider_type, email_address),
-    CHECK ((circuit_state = 'CLOSED') = (circuit_retry_at IS NULL))
+    CHECK ((circuit_state = 'CLOSED') = (circuit_retry_at IS NULL)),
+    CHECK (lease_owner IS NOT NULL OR lease_until = '-infinity')
 );
 
 CREATE INDEX idx_provider_sync ON provider_configs (last_synced_at, sync_priority, is_active);
@@ -57,6 +58,8 @@ CREATE INDEX provider_configs_due_idx ON provider_configs (sync_priority, next_s
     WHERE is_active AND status = 'active';
 CREATE INDEX provider_configs_lease_idx ON provider_configs (lease_owner)
     WHERE lease_owner IS NOT NULL;
+CREATE INDEX provider_configs_circuit_idx ON provider_configs (circuit_retry_at)
+    WHERE circuit_state <> 'CLOSED';
 CREATE INDEX provider_configs_id_idx ON provider_configs (id);
 
 CREATE TABLE folders (
@@ -222,10 +225,13 @@ CREATE TABLE quarantine (
     last_seen_at timestamptz NOT NULL DEFAULT now(),
     attempts int NOT NULL DEFAULT 1,
     PRIMARY KEY (tenant_id, id),
-    UNIQUE (tenant_id, provider_id, remote_id),
     FOREIGN KEY (tenant_id, provider_id) REFERENCES provider_configs ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, folder_id) REFERENCES folders ON DELETE CASCADE
 );
+
+CREATE UNIQUE INDEX quarantine_remote_id_idx
+    ON quarantine (tenant_id, provider_id, md5(remote_id));
+CREATE INDEX quarantine_folder_idx ON quarantine (tenant_id, folder_id);
 
 -- Circuits of the endpoints that accounts share; an account's own is in provider_configs.
 CREATE TABLE circuits (

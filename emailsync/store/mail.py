@@ -1,0 +1,106 @@
+"""The `MailStore` on Postgres: one page, one transaction, under the lease.
+
+Decides what a refused page means; what a page writes is page_writer.py's.
+"""
+
+from typing import Final
+
+import orjson
+
+from emailsync.config import LiveSettings
+from emailsync.crypto import DecryptionFailed, KeyRing, Secret
+from emailsync.domain.accounts import AccountKey, Lease, ProviderType
+from emailsync.domain.errors import LeaseLost, Misconfigured
+from emailsync.domain.jobs import SyncJob
+from emailsync.domain.pages import PageResult, ReadyPage
+from emailsync.ports import Account
+from emailsync.store.database import Connection, Database, is_data_error
+from emailsync.store.page_writer import PageWriter
+from emailsync.store.queries import load_queries
+from emailsync.store.stored_mail import PostgresStoredMail, hold_lease
+
+SQL: Final = load_queries("folders")
+CREDENTIALS: Final = "credentials"  #: the column, which the ciphertext is bound to
+
+
+class PostgresMailStore:
+    """Writes what sessions yield. Any number of tasks may use it, each for its own account."""
+
+    def __init__(self, database: Database, keys: KeyRing, settings: LiveSettings) -> None:
+        self._database = database
+        self._keys = keys
+        self._settings = settings
+
+    async def load_account(self, job: SyncJob) -> Account:
+        """Return the account with its credentials decrypted.
+
+        Raises:
+            LeaseLost: the account is gone or claimed by somebody else.
+            Misconfigured: the credentials cannot be decrypted with the keys at hand.
+        """
+        key = job.key
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                SQL["account"], key.tenant_id, key.account_id, job.epoch
+            )
+        if row is None:
+            raise LeaseLost("the account was claimed by somebody else, changed or removed")
+        return Account(
+            key=key,
+            provider_type=ProviderType(row["provider_type"]),
+            email_address=row["email_address"],
+            settings=orjson.loads(row["settings"]),
+            credentials=open_credentials(self._keys, key, row["credentials"]),
+            careful=job.crashes > 0,
+        )
+
+    def stored_mail(self, lease: Lease) -> PostgresStoredMail:
+        """Return the view that the session of this lease reads."""
+        return PostgresStoredMail(self._database, lease)
+
+    async def apply(self, lease: Lease, page: ReadyPage) -> PageResult:
+        """Write the page in one transaction; a poisonous message is quarantined, alone.
+
+        A page that Postgres refuses is written once more, carefully: the usual page need not pay
+        for the savepoints of the rare one.
+
+        Raises:
+            LeaseLost: the epoch moved on; nothing was written.
+            StoreUnavailable: nothing was written, or the whole page just before the failure.
+        """
+        try:
+            return await self._apply(lease, page, careful=False)
+        except Exception as error:
+            if not (page.messages and is_data_error(error)):
+                raise
+        return await self._apply(lease, page, careful=True)
+
+    async def _apply(self, lease: Lease, page: ReadyPage, *, careful: bool) -> PageResult:
+        async def work(connection: Connection) -> PageResult:
+            await hold_lease(connection, lease)
+            keep_raw = self._settings.current.store.raw
+            writer = PageWriter(connection, lease.key, keep_raw=keep_raw, careful=careful)
+            return await writer.write(page)
+
+        return await self._database.transact(work)
+
+
+def seal_credentials(keys: KeyRing, key: AccountKey, credentials: dict[str, Secret]) -> bytes:
+    """Return the credentials as the column holds them."""
+    clear = orjson.dumps({name: secret.reveal() for name, secret in credentials.items()})
+    return keys.encrypt(clear, key, CREDENTIALS)
+
+
+def open_credentials(keys: KeyRing, key: AccountKey, sealed: bytes | None) -> dict[str, Secret]:
+    """Return what `seal_credentials` was given; no column, no credentials.
+
+    Raises:
+        Misconfigured: they cannot be decrypted with the keys at hand.
+    """
+    if sealed is None:
+        return {}
+    try:
+        clear = orjson.loads(keys.decrypt(sealed, key, CREDENTIALS))
+    except DecryptionFailed as error:
+        raise Misconfigured(str(error)) from error
+    return {name: Secret(value) for name, value in clear.items()}

@@ -1,0 +1,285 @@
+"""Applies one page inside one transaction: the steps, their order, and what they tell the feed.
+
+Knows the schema and nothing of leases, retries or providers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
+from typing import Any, Final
+
+from asyncpg import Record
+
+from emailsync.domain.accounts import AccountKey
+from emailsync.domain.folders import AccountCursor, FolderCursor, FolderId
+from emailsync.domain.pages import (
+    Adoption,
+    FlagChange,
+    PageChanges,
+    PageResult,
+    Placement,
+    PlacementChange,
+    ReadyMessage,
+    ReadyPage,
+    Unfetchable,
+)
+from emailsync.store.database import Connection, is_data_error
+from emailsync.store.queries import load_queries
+from emailsync.store.rows import (
+    attachment_columns,
+    columns_of,
+    flag_row,
+    folders_of,
+    message_columns,
+    placement_columns,
+)
+from emailsync.store.text import pg_line
+
+SQL: Final = load_queries("messages", "pages")
+ADOPTION_GRACE_DAYS: Final = 7  #: a deleted message that comes back within them keeps its row
+
+CREATED: Final = "created"
+UPDATED: Final = "updated"
+DELETED: Final = "deleted"
+Kinds = dict[int, str]  #: message id -> kind of its change
+
+
+class PageWriter:
+    """Writes for one account in one transaction, which holds the account's lease."""
+
+    def __init__(
+        self, connection: Connection, key: AccountKey, *, keep_raw: bool, careful: bool
+    ) -> None:
+        """Take a connection inside a transaction.
+
+        Args:
+            connection: where the lease is held.
+            key: the account.
+            keep_raw: whether the message's own bytes are stored.
+            careful: a message was refused before: find it by halves and put it aside.
+        """
+        self._connection = connection
+        self._key = (key.tenant_id, key.account_id)
+        self._keep_raw = keep_raw
+        self._careful = careful
+        self._kinds: Kinds = {}
+        self._quarantined = 0
+
+    async def write(self, page: ReadyPage) -> PageResult:
+        """Apply the page; a page applied before changes nothing."""
+        changes = page.changes
+        await self._remove(changes)
+        if page.messages:
+            unique = {message.fetched.remote_id: message for message in page.messages}
+            store = self._store_or_quarantine if self._careful else self._store
+            self._kinds |= await store(list(unique.values()))
+        await self._rearrange(changes)
+        if changes.settle:
+            self._tell(DELETED, await self._fetch("settle", *self._key))
+        await self._save_cursors(changes.cursors, changes.account_cursor)
+        stored_count = None
+        if changes.check:
+            stored_count = await self._connection.fetchval(
+                SQL["check_folder"], *self._key, changes.check.folder_id, changes.check.remote_count
+            )
+        return await self._conclude(stored_count)
+
+    async def unplace(self, ids: Iterable[int]) -> None:
+        """Sort out messages that lost a placement: detached without any other, else updated."""
+        if affected := set(ids):
+            orphans = await self._fetch("detach_orphans", self._key[0], list(affected))
+            self._tell(UPDATED, affected.difference(row["id"] for row in orphans))
+
+    async def record_changes(self) -> None:
+        """Write the change feed: one row a message, whatever happened to it in between."""
+        if self._kinds:
+            ids, kinds = list(self._kinds), list(self._kinds.values())
+            await self._fetch("record_changes", *self._key, ids, kinds)
+
+    async def _conclude(self, stored_count: int | None) -> PageResult:
+        await self.record_changes()
+        kinds = list(self._kinds.values())
+        return PageResult(
+            created=kinds.count(CREATED),
+            updated=kinds.count(UPDATED),
+            deleted=kinds.count(DELETED),
+            quarantined=self._quarantined,
+            stored_count=stored_count,
+        )
+
+    async def _remove(self, changes: PageChanges) -> None:
+        """What vanished goes first, so that what arrives can take it over."""
+        if changes.new_generation is not None:
+            await self._fetch("start_generation", *self._key, changes.new_generation)
+        if changes.removed:
+            live = await self._live_ids(changes.removed)
+            ids = list(live.values())
+            await self._fetch("remove_messages", self._key[0], ids)
+            await self._fetch("detach_orphans", self._key[0], ids)
+            names = list(changes.removed)
+            await self._fetch("forget_quarantined_messages", *self._key, names)
+        for folder, uids in changes.removed_from.items():
+            where = (self._key[0], folder, list(uids))
+            gone = await self._fetch("remove_uids", *where)
+            await self.unplace(row["message_id"] for row in gone)
+            await self._fetch("forget_quarantined_uids", *where)
+
+    async def _rearrange(self, changes: PageChanges) -> None:
+        """What is known already gets its new names, places and flags."""
+        if changes.adoptions:
+            await self._adopt(changes.adoptions)
+        if changes.placements:
+            await self._move(changes.placements)
+        if changes.retire_generation is not None:
+            where = (self._key[0], changes.retire_generation)
+            retired = await self._fetch("retire_generation", *where)
+            await self.unplace(row["message_id"] for row in retired)
+        if changes.flags:
+            await self._flag(changes.flags)
+        for item in changes.unfetchable:
+            await self._put_aside_unfetchable(item)
+
+    async def _store(self, messages: Sequence[ReadyMessage]) -> Kinds:
+        """Store messages: new ones in one statement, the rest only where it differs."""
+        columns = message_columns(messages, keep_raw=self._keep_raw)
+        places = {item.fetched.remote_id: item.fetched.placements for item in messages}
+        parts = {item.fetched.remote_id: item.parsed.attachments for item in messages}
+        kinds = await self._take_over_vanished(messages)
+        rows = await self._fetch(
+            "insert_messages",
+            *self._key,
+            *columns,
+            *placement_columns(places),
+            *attachment_columns(parts),
+        )
+        kinds |= {row["id"]: CREATED for row in rows}
+        complete = {
+            row["remote_id"]
+            for row in rows
+            if row["placements"] == len(folders_of(places[row["remote_id"]]))
+        }
+        if known := [item for item in messages if item.fetched.remote_id not in complete]:
+            touched = await self._update(known)
+            kinds = dict.fromkeys(touched, UPDATED) | kinds
+        return kinds
+
+    async def _store_or_quarantine(self, messages: Sequence[ReadyMessage]) -> Kinds:
+        """Store what can be stored: halve what was refused down to the messages at fault."""
+        try:
+            async with self._connection.transaction():
+                return await self._store(messages)
+        except Exception as error:
+            if not is_data_error(error):
+                raise
+            if len(messages) == 1:
+                await self._put_aside_refused(messages[0], error)
+                return {}
+        middle = len(messages) // 2
+        first = await self._store_or_quarantine(messages[:middle])
+        return first | await self._store_or_quarantine(messages[middle:])
+
+    async def _take_over_vanished(self, messages: Sequence[ReadyMessage]) -> Kinds:
+        arriving = [
+            (message.fetched.remote_id, message.raw_sha256)
+            for message in messages
+            if message.fetched.adopts and message.raw_sha256 is not None
+        ]
+        if not arriving:
+            return {}
+        names, hashes = columns_of(arriving, 2)
+        taken = await self._fetch("adopt_vanished", *self._key, names, hashes, ADOPTION_GRACE_DAYS)
+        return _kinds_of_adopted(taken)
+
+    async def _update(self, messages: Sequence[ReadyMessage]) -> set[int]:
+        """Bring messages that are live already to this state; return those that differed."""
+        ids = await self._live_ids(message.fetched.remote_id for message in messages)
+        columns = message_columns(messages, keep_raw=self._keep_raw)
+        changed = await self._fetch("update_messages", *self._key, *columns)
+        parts = {ids[item.fetched.remote_id]: item.parsed.attachments for item in messages}
+        attached = await self._fetch(
+            "replace_attachments", self._key[0], list(parts), *attachment_columns(parts)
+        )
+        places = {ids[item.fetched.remote_id]: item.fetched.placements for item in messages}
+        moved = await self._place(places)
+        return {row["id"] for row in changed} | {row["message_id"] for row in attached} | moved
+
+    async def _adopt(self, adoptions: Sequence[Adoption]) -> None:
+        unique = {item.message_id: item for item in adoptions}.values()
+        rows = ((item.message_id, item.remote_id, *flag_row(item.flags)) for item in unique)
+        taken = await self._fetch("adopt_known", *self._key, *columns_of(rows, 7))
+        ids = await self._live_ids(item.remote_id for item in unique)
+        # Where another row has the name already, this one is left to be retired.
+        moved = await self._place(
+            {
+                item.message_id: item.placements
+                for item in unique
+                if ids.get(item.remote_id) == item.message_id
+            }
+        )
+        self._tell(UPDATED, moved)
+        self._kinds |= _kinds_of_adopted(taken)
+
+    async def _move(self, moves: Sequence[PlacementChange]) -> None:
+        ids = await self._live_ids(move.remote_id for move in moves)
+        places = {ids[move.remote_id]: move.placements for move in moves if move.remote_id in ids}
+        await self.unplace(await self._place(places))
+
+    async def _place(self, places: Mapping[int, Sequence[Placement]]) -> set[int]:
+        """Let the messages lie exactly there; return them where they did not.
+
+        Who had one of the UIDs before is sorted out on the way.
+        """
+        columns = placement_columns(places)
+        cleared = await self._fetch("clear_placements", self._key[0], list(places), *columns)
+        added = await self._fetch("add_placements", self._key[0], *columns)
+        lost = {row["message_id"] for row in cleared}
+        await self.unplace(lost.difference(places))
+        return {row["message_id"] for row in added} | lost.intersection(places)
+
+    async def _flag(self, changes: Sequence[FlagChange]) -> None:
+        unique = {change.remote_id: change for change in changes}.values()
+        rows = ((change.remote_id, *flag_row(change.flags)) for change in unique)
+        self._tell(UPDATED, await self._fetch("update_flags", *self._key, *columns_of(rows, 6)))
+
+    async def _put_aside_refused(self, message: ReadyMessage, error: Exception) -> None:
+        fetched = message.fetched
+        placement = next(iter(fetched.placements), Placement(FolderId(0)))
+        reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        await self._quarantine(fetched.remote_id, placement, "store", reason, fetched.raw)
+
+    async def _put_aside_unfetchable(self, item: Unfetchable) -> None:
+        await self._quarantine(item.remote_id, item.placement, "fetch", item.reason, None)
+
+    async def _quarantine(
+        self, remote_id: str, placement: Placement, stage: str, reason: str, raw: bytes | None
+    ) -> None:
+        self._quarantined += 1
+        where = (remote_id, placement.folder_id, placement.uid)
+        await self._fetch("quarantine", *self._key, *where, stage, pg_line(reason), raw)
+
+    async def _save_cursors(
+        self, cursors: Mapping[FolderId, FolderCursor], account: AccountCursor | None
+    ) -> None:
+        if cursors:
+            rows = ((folder, *astuple(cursor)) for folder, cursor in cursors.items())
+            await self._fetch("save_cursors", *self._key, *columns_of(rows, 7))
+        if account:
+            await self._fetch("save_account_cursor", *self._key, *astuple(account))
+
+    async def _live_ids(self, remote_ids: Iterable[str]) -> dict[str, int]:
+        rows = await self._fetch("live_ids", *self._key, list(remote_ids))
+        return {row["remote_id"]: row["id"] for row in rows}
+
+    async def _fetch(self, name: str, *values: Any) -> list[Record]:
+        return await self._connection.fetch(SQL[name], *values)
+
+    def _tell(self, kind: str, messages: Iterable[int | Record]) -> None:
+        """Remember a change; a message created in this transaction stays 'created'."""
+        for message in messages:
+            number = message if isinstance(message, int) else message["id"]
+            if kind == DELETED or number not in self._kinds:
+                self._kinds[number] = kind
+
+
+def _kinds_of_adopted(rows: Iterable[Record]) -> Kinds:
+    """Whoever follows the feed saw a deleted row go, but never a detached one."""
+    return {row["id"]: CREATED if row["was_deleted"] else UPDATED for row in rows}

@@ -1,0 +1,79 @@
+-- sql/queries/folders.sql: the folders of an account and what a session reads of them.
+
+-- name: folders
+-- Return the folders of the account, ordered by path.
+SELECT id, remote_id, path, role, uid_validity, uid_next, highest_modseq, backfill_before, delta_link,
+    resume_link, stored_count, remote_count, missing_count
+FROM folders WHERE tenant_id = $1 AND provider_id = $2
+ORDER BY path, id
+
+-- name: empty_folders
+-- Remove the placements of the folders $3, of this account only; return their messages.
+DELETE FROM message_folders AS place USING folders
+WHERE place.tenant_id = $1 AND place.folder_id = folders.id
+    AND folders.tenant_id = $1 AND folders.provider_id = $2 AND folders.id = ANY ($3::bigint[])
+RETURNING place.message_id
+
+-- name: delete_folders
+-- Remove the folders $3.
+DELETE FROM folders WHERE tenant_id = $1 AND provider_id = $2 AND id = ANY ($3::bigint[])
+
+-- name: free_names
+-- Let go of the names of the folders $3, so that they may exchange them.
+UPDATE folders SET remote_id = 'renaming:' || id
+WHERE tenant_id = $1 AND provider_id = $2 AND id = ANY ($3::bigint[])
+
+-- name: rename_folders
+-- Give the folders $3 their new names $4, paths $5 and roles $6.
+UPDATE folders SET remote_id = page.remote_id, path = page.path, role = page.role
+FROM unnest($3::bigint[], $4::text[], $5::text[], $6::text[]) AS page (id, remote_id, path, role)
+WHERE tenant_id = $1 AND provider_id = $2 AND folders.id = page.id
+
+-- name: save_seen
+-- Add the folders $3 with the paths $4 and roles $5, or bring them up to date: they are not missing.
+INSERT INTO folders (tenant_id, provider_id, remote_id, path, role)
+SELECT $1, $2, remote_id, path, role
+FROM unnest($3::text[], $4::text[], $5::text[]) AS page (remote_id, path, role)
+ON CONFLICT (tenant_id, provider_id, md5(remote_id)) DO UPDATE SET
+    path = excluded.path, role = excluded.role, missing_count = 0
+
+-- name: count_missing
+-- One more listing did not show the folders $3.
+UPDATE folders SET missing_count = missing_count + 1
+WHERE tenant_id = $1 AND provider_id = $2 AND id = ANY ($3::bigint[])
+
+-- name: placements
+-- Return up to $4 placements of the folder $2 from the UID $3 on. Plan: message_folders_uid_idx.
+SELECT place.message_id, place.uid, is_read, is_starred, is_answered, is_draft, keywords
+FROM message_folders AS place
+JOIN messages ON messages.tenant_id = $1 AND messages.id = place.message_id
+WHERE place.tenant_id = $1 AND place.folder_id = $2 AND place.uid >= $3
+ORDER BY place.uid LIMIT $4
+
+-- name: fingerprints
+-- Return what recognises the messages with the UIDs $3 of the folder $2; for NULL, of all that have
+-- lost their UID.
+SELECT place.message_id, place.uid, messages.message_id AS header_message_id, size_bytes, received_at
+FROM message_folders AS place
+JOIN messages ON messages.tenant_id = $1 AND messages.id = place.message_id
+WHERE place.tenant_id = $1 AND place.folder_id = $2 AND place.uid = ANY ($3::bigint[])
+UNION ALL
+SELECT place.message_id, place.uid, messages.message_id, size_bytes, received_at
+FROM message_folders AS place
+JOIN messages ON messages.tenant_id = $1 AND messages.id = place.message_id
+WHERE $3::bigint[] IS NULL AND place.tenant_id = $1 AND place.folder_id = $2 AND place.uid IS NULL
+
+-- name: quarantined_uids
+-- Return the UIDs of the folder $3 that are put aside instead of stored.
+SELECT uid FROM quarantine
+WHERE tenant_id = $1 AND folder_id = $3 AND uid IS NOT NULL AND NOT EXISTS (
+    SELECT FROM messages AS live
+    WHERE live.tenant_id = $1 AND live.provider_id = $2 AND live.remote_id = quarantine.remote_id
+        AND live.deleted_at IS NULL AND live.detached_at IS NULL
+)
+ORDER BY uid
+
+-- name: account
+-- Return what opens a session of the account, while the lease epoch $3 is the current one.
+SELECT provider_type, email_address, settings, credentials
+FROM provider_configs WHERE tenant_id = $1 AND id = $2 AND lease_epoch = $3

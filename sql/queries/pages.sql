@@ -1,0 +1,88 @@
+-- sql/queries/pages.sql: what a page of changes writes beside messages: the lease that fences it,
+-- cursors, counts, quarantine and the change feed.
+
+-- name: hold_lease
+-- Lock the account until the transaction ends, if the lease epoch $3 is still the current one.
+SELECT 1 FROM provider_configs
+WHERE tenant_id = $1 AND id = $2 AND lease_epoch = $3
+FOR NO KEY UPDATE
+
+-- name: save_cursors
+-- Replace the cursors of the folders $3, where they differ.
+UPDATE folders AS stored
+SET uid_validity = page.uid_validity, uid_next = page.uid_next,
+    highest_modseq = page.highest_modseq, backfill_before = page.backfill_before,
+    delta_link = page.delta_link, resume_link = page.resume_link
+FROM unnest(
+    $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[]
+) AS page (id, uid_validity, uid_next, highest_modseq, backfill_before, delta_link, resume_link)
+WHERE stored.tenant_id = $1 AND stored.provider_id = $2 AND stored.id = page.id
+    AND (stored.uid_validity, stored.uid_next, stored.highest_modseq, stored.backfill_before,
+        stored.delta_link, stored.resume_link)
+    IS DISTINCT FROM (page.uid_validity, page.uid_next, page.highest_modseq, page.backfill_before,
+        page.delta_link, page.resume_link)
+
+-- name: save_account_cursor
+-- Replace the account's bookmarks where they differ: NULL leaves one as it is, '' removes it.
+UPDATE provider_configs
+SET last_sync_uid = nullif(coalesce($3, last_sync_uid), ''),
+    last_history_id = nullif(coalesce($4, last_history_id), ''),
+    last_delta_link = nullif(coalesce($5, last_delta_link), ''),
+    resume_token = nullif(coalesce($6, resume_token), '')
+WHERE tenant_id = $1 AND id = $2
+    AND (last_sync_uid, last_history_id, last_delta_link, resume_token)
+    IS DISTINCT FROM (nullif(coalesce($3, last_sync_uid), ''),
+        nullif(coalesce($4, last_history_id), ''), nullif(coalesce($5, last_delta_link), ''),
+        nullif(coalesce($6, resume_token), ''))
+
+-- name: check_folder
+-- Count what is stored of the folder $3, quarantined messages included, and note it beside the
+-- server's count $4. Equal to what is noted already, it writes nothing: checked_at tells of the
+-- last change.
+WITH counted AS (
+    SELECT (
+        SELECT count(*) FROM message_folders WHERE tenant_id = $1 AND folder_id = $3
+    ) + (
+        SELECT count(*) FROM quarantine
+        WHERE tenant_id = $1 AND folder_id = $3 AND NOT EXISTS (
+            SELECT FROM messages AS live
+            WHERE live.tenant_id = $1 AND live.provider_id = $2
+                AND live.remote_id = quarantine.remote_id
+                AND live.deleted_at IS NULL AND live.detached_at IS NULL
+        )
+    ) AS stored_count
+), noted AS (
+    UPDATE folders SET remote_count = $4, stored_count = counted.stored_count, checked_at = now()
+    FROM counted
+    WHERE tenant_id = $1 AND provider_id = $2 AND id = $3
+        AND (folders.remote_count, folders.stored_count) IS DISTINCT FROM ($4, counted.stored_count)
+)
+SELECT stored_count FROM counted
+
+-- name: quarantine
+-- Put aside a message that cannot be had ($6 'fetch') or kept ($6 'store'), or count it once more.
+INSERT INTO quarantine (tenant_id, provider_id, remote_id, folder_id, uid, stage, reason, raw)
+SELECT $1, $2, $3, (SELECT id FROM folders WHERE tenant_id = $1 AND id = $4), $5, $6, $7, $8
+ON CONFLICT (tenant_id, provider_id, md5(remote_id)) DO UPDATE SET
+    folder_id = excluded.folder_id, uid = excluded.uid, stage = excluded.stage,
+    reason = excluded.reason, raw = coalesce(excluded.raw, quarantine.raw), last_seen_at = now(),
+    attempts = quarantine.attempts + 1
+
+-- name: forget_quarantined_messages
+-- The provider has the quarantined messages $3 no longer.
+DELETE FROM quarantine
+WHERE tenant_id = $1 AND provider_id = $2
+    AND md5(remote_id) IN (SELECT md5(remote_id) FROM unnest($3::text[]) AS gone (remote_id))
+
+-- name: forget_quarantined_uids
+-- The provider has the quarantined UIDs $3 of the folder $2 no longer.
+DELETE FROM quarantine WHERE tenant_id = $1 AND folder_id = $2 AND uid = ANY ($3::bigint[])
+
+-- name: record_changes
+-- Tell the application of the messages $3 by the kinds $4, and wake whoever listens.
+WITH recorded AS (
+    INSERT INTO changes (tenant_id, provider_id, message_id, kind)
+    SELECT $1, $2, message_id, kind FROM unnest($3::bigint[], $4::text[]) AS change (message_id, kind)
+    ORDER BY message_id
+)
+SELECT pg_notify('emailsync_changes', $1)

@@ -1,0 +1,60 @@
+"""`check` says which limit falls short of which promise, and by how much."""
+
+from emailsync.commands.capacity import capacity_findings
+from emailsync.commands.findings import Finding, Verdict
+from emailsync.config import QueueSettings, QueuesSettings, Settings
+from emailsync.domain.accounts import ProviderType
+from emailsync.domain.priority import Priority
+from emailsync.store.overview import Demand
+
+NOTHING = Demand(accounts={}, mean_duration_s=None)
+
+
+def a_queue(*, limiter_max: int, concurrency: int = 5) -> QueueSettings:
+    return QueueSettings(
+        concurrency=concurrency,
+        limiter_max=limiter_max,
+        limiter_duration_ms=60_000,
+        attempts=1,
+        backoff_ms=0,
+    )
+
+
+def findings(settings: Settings, demand: Demand = NOTHING) -> dict[str, Finding]:
+    return {finding.name: finding for finding in capacity_findings(settings, demand)}
+
+
+def test_the_defaults_meet_every_target() -> None:
+    assert {finding.verdict for finding in findings(Settings()).values()} == {Verdict.OK}
+
+
+def test_the_conservative_preset_falls_short_and_the_limiter_is_named() -> None:
+    queues = QueuesSettings(
+        high=a_queue(limiter_max=10), normal=a_queue(limiter_max=5), low=a_queue(limiter_max=3)
+    )
+
+    found = findings(Settings(queues=queues))["target: 10,000 tenants in 240 min"]
+
+    assert found.verdict is Verdict.SHORT
+    assert "83.3 syncs/min of the 18.0 that queues.*.limiter_max allows" in found.detail
+    assert "raise it 4.6 times" in found.detail
+
+
+def test_accounts_are_held_against_their_queue_and_their_provider() -> None:
+    accounts = {(ProviderType.IMAP, Priority.LOW): 24_000}
+
+    found = findings(Settings(), Demand(accounts=accounts, mean_duration_s=4.0))
+
+    assert found["queue low"].verdict is Verdict.SHORT
+    assert "100.0 syncs/min of the 30.0 that queues.low.concurrency" in found["queue low"].detail
+    assert "limits.imap.concurrent" in found["provider imap"].detail
+    assert found["queue high"].verdict is Verdict.OK
+
+
+def test_fewer_connections_than_workers_fall_short() -> None:
+    settings = Settings.model_validate({"database": {"pool_max": 8}})
+
+    found = findings(settings)["database.pool_max"]
+
+    assert found.verdict is Verdict.SHORT
+    assert "set it to 12" in found.detail

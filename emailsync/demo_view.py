@@ -1,0 +1,143 @@
+"""What the demo shows: one moment of the daemon, as a table for a terminal or as one line.
+
+Knows how things look; where the numbers come from is the demo's business.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from emailsync.domain.priority import QueueName
+
+TENANTS_SHOWN = 12  #: the others share one line
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """One queue now; `completed` and `failed` since the daemon's start."""
+
+    name: QueueName
+    waiting: int
+    running: int
+    completed: int
+    failed: int
+    lag_s: float  #: how long the oldest due account of it has waited
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLine:
+    """One tenant's accounts together."""
+
+    name: str
+    priority: str
+    accounts: int
+    synced: int  #: accounts that were brought up to date at least once
+    stored: int
+    on_server: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Everything shown at one time."""
+
+    elapsed_s: float
+    queues: Sequence[QueueLine]
+    accounts: Mapping[str, int]  #: state -> how many
+    tenants: Sequence[TenantLine]
+    messages_per_s: float
+    is_quiet: bool  #: nothing changes on the servers any more
+
+    @property
+    def stored(self) -> int:
+        """Messages in Postgres."""
+        return sum(tenant.stored for tenant in self.tenants)
+
+    @property
+    def on_server(self) -> int:
+        """Messages on the mail servers."""
+        return sum(tenant.on_server for tenant in self.tenants)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each tenant has everything stored."""
+        return all(
+            tenant.stored == tenant.on_server and tenant.synced == tenant.accounts
+            for tenant in self.tenants
+        )
+
+
+def as_line(moment: Moment) -> str:
+    """Return the moment as one line, for a log."""
+    queues = ", ".join(
+        f"{queue.name} {queue.waiting}/{queue.running}/{queue.completed}" for queue in moment.queues
+    )
+    states = ", ".join(f"{count} {state}" for state, count in moment.accounts.items())
+    return (
+        f"{moment.elapsed_s:5.0f} s  {moment.stored:,} of {moment.on_server:,} messages stored,"
+        f" {moment.messages_per_s:,.0f}/s;  accounts: {states};"
+        f"  queues (waiting/running/completed): {queues}"
+    )
+
+
+def as_screen(moment: Moment, footer: str) -> RenderableType:
+    """Return the moment as tables."""
+    life = "the mailboxes are quiet now" if moment.is_quiet else "new mail keeps arriving"
+    states = ", ".join(f"{count} {state}" for state, count in moment.accounts.items())
+    headline = Text.assemble(
+        ("emailsyncd demo", "bold"),
+        f"  {moment.elapsed_s:.0f} s, {life}\n",
+        (f"{moment.stored:,}", "bold green"),
+        f" of {moment.on_server:,} messages stored, {moment.messages_per_s:,.0f} messages/s\n",
+        f"accounts: {states}",
+    )
+    return Group(headline, _queue_table(moment), _tenant_table(moment), Text(footer, style="dim"))
+
+
+def _queue_table(moment: Moment) -> Table:
+    table = Table("queue", *_right("waiting", "running", "completed", "failed", "lag"))
+    for queue in moment.queues:
+        table.add_row(
+            queue.name,
+            str(queue.waiting),
+            str(queue.running),
+            str(queue.completed),
+            str(queue.failed),
+            f"{queue.lag_s:.1f} s",
+        )
+    return table
+
+
+def _tenant_table(moment: Moment) -> Table:
+    table = Table("tenant", "priority", *_right("accounts", "synced", "on the servers", "stored"))
+    for tenant in (*moment.tenants[:TENANTS_SHOWN], *_rest(moment.tenants[TENANTS_SHOWN:])):
+        table.add_row(
+            tenant.name,
+            tenant.priority,
+            str(tenant.accounts),
+            str(tenant.synced),
+            f"{tenant.on_server:,}",
+            Text(f"{tenant.stored:,}", "green" if tenant.stored == tenant.on_server else "yellow"),
+        )
+    return table
+
+
+def _rest(tenants: Sequence[TenantLine]) -> Sequence[TenantLine]:
+    if not tenants:
+        return ()
+    return (
+        TenantLine(
+            name=f"and {len(tenants)} more",
+            priority="",
+            accounts=sum(tenant.accounts for tenant in tenants),
+            synced=sum(tenant.synced for tenant in tenants),
+            stored=sum(tenant.stored for tenant in tenants),
+            on_server=sum(tenant.on_server for tenant in tenants),
+        ),
+    )
+
+
+def _right(*names: str) -> Sequence[Column]:
+    return [Column(name, justify="right") for name in names]

@@ -1,0 +1,19 @@
+-- sql/queries/demo.sql: what the demo shows of its own small database; reads only.
+
+-- name: accounts
+-- Every account with how far it is, by the placements of messages in folders: the unit in which an
+-- IMAP server counts.
+SELECT
+    p.tenant_id, p.email_address, p.status, p.sync_priority, p.circuit_state,
+    p.last_synced_at IS NOT NULL AS is_synced,
+    p.lease_until > now() AS is_claimed,
+    coalesce(stored.messages, 0) AS stored
+FROM provider_configs AS p
+LEFT JOIN (
+    SELECT f.tenant_id, f.provider_id, count(*) AS messages
+    FROM message_folders AS m
+    JOIN folders AS f ON f.tenant_id = m.tenant_id AND f.id = m.folder_id
+    WHERE m.uid IS NOT NULL
+    GROUP BY f.tenant_id, f.provider_id
+) AS stored ON stored.tenant_id = p.tenant_id AND stored.provider_id = p.id
+ORDER BY p.tenant_id, p.email_address

@@ -6,6 +6,7 @@ Under pytest-xdist each worker process has servers of its own, so nothing is sha
 import asyncio
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -14,6 +15,7 @@ from clock import SettableClock
 from dovecot import DovecotServer, running_dovecot
 from dovecot_mailbox import DovecotMailbox
 from emailsync.store.migrations import migrate
+from installation import Installation, new_installation
 from postgres import PostgresCluster, running_cluster
 
 MIGRATED = "template_migrated"
@@ -63,6 +65,12 @@ def dovecot() -> Iterator[DovecotServer]:
 def mailbox(dovecot: DovecotServer) -> DovecotMailbox:
     """An empty mailbox of a user that nobody else uses."""
     return dovecot.mailbox(f"user{next(_user_numbers)}@example.test")
+
+
+@pytest.fixture
+def installation(tmp_path: Path, database_url: str, dovecot: DovecotServer) -> Installation:
+    """A configured `emailsyncd` on a database of its own, with no accounts."""
+    return new_installation(tmp_path, database_url, dovecot)
 
 
 @pytest.fixture

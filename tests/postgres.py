@@ -76,7 +76,7 @@ class PostgresCluster:
 
     def _execute(self, statement: str) -> None:
         """Run one statement by psql, which needs no event loop."""
-        command = [self.binaries / "psql", "-Xq", self.url("postgres"), "-c", statement]
+        command = [str(self.binaries / "psql"), "-Xq", self.url("postgres"), "-c", statement]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 

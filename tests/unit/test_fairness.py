@@ -6,7 +6,8 @@ from heapq import heapify, heappop, heappush
 import pytest
 
 from emailsync.domain.accounts import TenantId
-from emailsync.domain.fairness import FairClock
+from emailsync.domain.fairness import FairClock, Turns
+from emailsync.domain.priority import QueueName
 
 A, B = TenantId("a"), TenantId("b")
 
@@ -86,3 +87,21 @@ def test_tenants_whose_turns_are_over_are_forgotten() -> None:
 def test_a_weight_that_would_stop_a_tenant_for_ever_is_refused() -> None:
     with pytest.raises(ValueError, match="weight"):
         FairClock().tag(A, 0)
+
+
+def test_queues_take_turns_by_weight_and_none_waits_for_long() -> None:
+    turns = Turns()
+    weights = {QueueName.HIGH: 5, QueueName.NORMAL: 3, QueueName.LOW: 2}
+
+    order = [turns.next(weights) for _ in range(100)]
+
+    assert Counter(order) == {QueueName.HIGH: 50, QueueName.NORMAL: 30, QueueName.LOW: 20}
+    assert all(QueueName.LOW in order[start : start + 6] for start in range(95))
+
+
+def test_a_queue_that_wants_no_turn_takes_none() -> None:
+    turns = Turns()
+
+    order = [turns.next({QueueName.LOW: 2}) for _ in range(3)]
+
+    assert order == [QueueName.LOW] * 3

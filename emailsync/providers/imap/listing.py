@@ -1,123 +1,118 @@
-"""Brings the stored folders in step with the server's listing: new, renamed, missing, gone.
+"""The folders of an account: LIST and STATUS answers -> `ListedFolder`, with what each is for."""
 
-A folder that a listing does not show is not gone yet: proxies with a broken back end list INBOX
-alone. It is gone when the server says so of that very name, or when three listings in a row did
-not show it and its name cannot be asked for.
-"""
-
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from emailsync.domain.errors import FolderGone, ServerRefused
-from emailsync.domain.folders import FolderChanges, FolderId, FolderRename, RemoteFolder, StoredFolder
-from emailsync.domain.imap_plan import MailboxStatus, compare_listing, rename_candidates
-from emailsync.domain.uid_set import UidSet
-from emailsync.ports import StoredMail
-from emailsync.providers.imap.connection import ImapConnection
-from emailsync.providers.imap.folder_state import FolderState
+from emailsync.domain.folders import FolderRole
+from emailsync.domain.imap_plan import MailboxStatus
+from emailsync.providers.imap.answers import MAX_MODSEQ, Mailbox, Status
+from emailsync.providers.imap.mailbox_names import decode_name
 
-ABSENCES: Final = 3  #: listings in a row, when the server will not speak of the folder itself
-SAMPLE: Final = 5  #: messages compared before a rename is believed
+_SPECIAL_USE: Final[Mapping[str, FolderRole]] = {  # RFC 6154 section 2
+    "\\all": FolderRole.ALL,
+    "\\archive": FolderRole.ARCHIVE,
+    "\\drafts": FolderRole.DRAFTS,
+    "\\junk": FolderRole.JUNK,
+    "\\sent": FolderRole.SENT,
+    "\\trash": FolderRole.TRASH,
+}
+_USUAL_NAMES: Final[Mapping[str, FolderRole]] = {
+    "sent": FolderRole.SENT,
+    "sent items": FolderRole.SENT,
+    "sent mail": FolderRole.SENT,
+    "sent messages": FolderRole.SENT,
+    "drafts": FolderRole.DRAFTS,
+    "draft": FolderRole.DRAFTS,
+    "trash": FolderRole.TRASH,
+    "bin": FolderRole.TRASH,
+    "deleted items": FolderRole.TRASH,
+    "deleted messages": FolderRole.TRASH,
+    "junk": FolderRole.JUNK,
+    "junk e-mail": FolderRole.JUNK,
+    "junk email": FolderRole.JUNK,
+    "spam": FolderRole.JUNK,
+    "bulk mail": FolderRole.JUNK,
+    "archive": FolderRole.ARCHIVE,
+    "archives": FolderRole.ARCHIVE,
+}
+_UNSELECTABLE: Final = frozenset({"\\noselect", "\\nonexistent"})
+_UNSENDABLE: Final = re.compile(rb"[\x00\r\n]")
 
 
-@dataclass(slots=True)
-class FolderListing:
-    """Lists the folders once a session."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedFolder:
+    """A folder as the server lists it."""
 
-    connection: ImapConnection
-    stored: StoredMail
+    remote_id: str  #: the name as on the wire, latin-1 decoded
+    path: str  #: for people
+    flags: frozenset[str]  #: lower case, with the backslash
+    delimiter: str | None
+    selectable: bool
+    role: FolderRole | None
+    status: MailboxStatus | None  #: None: the server gave none along with the list
 
-    async def states(self) -> list[FolderState]:
-        """Return every selectable folder, inbox first, as stored after this listing."""
-        listed = [folder for folder in await self.connection.list_folders() if folder.selectable]
-        remote = [
-            RemoteFolder(remote_id=folder.remote_id, path=folder.path, role=folder.role)
-            for folder in listed
-        ]
-        status = {folder.remote_id: folder.status for folder in listed if folder.status}
-        folders = await self._saved(remote, status)
-        names = {folder.remote_id for folder in remote}
-        states = [
-            FolderState(folder, status.get(folder.remote_id))
-            for folder in folders
-            if folder.remote_id in names
-        ]
-        return sorted(states, key=lambda state: not state.is_inbox)
 
-    async def _saved(
-        self, remote: Sequence[RemoteFolder], status: Mapping[str, MailboxStatus]
-    ) -> Sequence[StoredFolder]:
-        stored = await self.stored.folders()
-        diff = compare_listing(remote, stored)
-        if not (diff.fresh or diff.missing or diff.relabelled or diff.back):
-            return stored
-        renamed = await self._renames(diff.missing, diff.fresh, status)
-        absent = [folder for folder in diff.missing if folder.id not in renamed]
-        gone = [folder.id for folder in absent if await self._is_gone(folder)]
-        new_names = {folder.remote_id for folder in renamed.values()}
-        return await self.stored.save_folders(
-            FolderChanges(
-                renamed=tuple(
-                    FolderRename(folder_id=old, remote=new) for old, new in renamed.items()
-                ),
-                seen=(
-                    *(folder for folder in diff.fresh if folder.remote_id not in new_names),
-                    *diff.relabelled,
-                    *diff.back,
-                ),
-                missing=tuple(folder.id for folder in absent if folder.id not in gone),
-                gone=tuple(gone),
-            )
+def mailbox_status(items: Mapping[str, int]) -> MailboxStatus:
+    """Read the items of STATUS; zeros and the impossible are dropped, for they mean nothing."""
+    modseq = items.get("HIGHESTMODSEQ", 0)
+    return MailboxStatus(
+        uid_validity=items.get("UIDVALIDITY") or None,
+        uid_next=items.get("UIDNEXT") or None,
+        messages=items.get("MESSAGES"),
+        highest_modseq=modseq if 0 < modseq <= MAX_MODSEQ else None,
+    )
+
+
+def listed_folders(
+    mailboxes: Iterable[Mailbox], statuses: Iterable[Status]
+) -> Sequence[ListedFolder]:
+    """Join the lines of LIST with those of STATUS, in the server's order, each name once."""
+    status_of = {_key(status.name): mailbox_status(status.items) for status in statuses}
+    unique = {_key(mailbox.name): mailbox for mailbox in mailboxes if mailbox.name}
+    roles = _roles(list(unique.values()))
+    return [
+        ListedFolder(
+            remote_id=mailbox.name.decode("latin-1"),
+            path=decode_name(mailbox.name),
+            flags=mailbox.flags,
+            delimiter=mailbox.delimiter,
+            # A name with a line break or a NUL cannot be sent back: see wire_strings.py.
+            selectable=not (mailbox.flags & _UNSELECTABLE or _UNSENDABLE.search(mailbox.name)),
+            role=roles.get(key),
+            status=status_of.get(key),
         )
+        for key, mailbox in unique.items()
+    ]
 
-    async def _is_gone(self, folder: StoredFolder) -> bool:
-        try:
-            await self.connection.status(folder.remote_id)
-        except FolderGone:
-            return True
-        except ServerRefused:
-            return folder.missing_count + 1 >= ABSENCES
-        return False  # it is there; the listing was not complete
 
-    async def _renames(
-        self,
-        missing: Sequence[StoredFolder],
-        fresh: Sequence[RemoteFolder],
-        status: Mapping[str, MailboxStatus],
-    ) -> Mapping[FolderId, RemoteFolder]:
-        if not missing or not fresh:
-            return {}
-        known = dict(status)
-        for folder in fresh:
-            if folder.remote_id not in known:
-                try:
-                    known[folder.remote_id] = await self.connection.status(folder.remote_id)
-                except (FolderGone, ServerRefused):
-                    continue  # no candidate then: it is synced as a new folder
-        by_id = {folder.id: folder for folder in missing}
-        return {
-            old: new
-            for old, new in rename_candidates(missing, fresh, known).items()
-            if await self._is_same(by_id[old], new)
-        }
+def _key(name: bytes) -> bytes:
+    """INBOX is the one name without case (RFC 9051 section 5.1)."""
+    return b"INBOX" if name.upper() == b"INBOX" else name
 
-    async def _is_same(self, old: StoredFolder, new: RemoteFolder) -> bool:
-        """Compare the oldest stored messages with what the new name holds under their UIDs."""
-        placed = await self.stored.placements(old.id, from_uid=1, limit=SAMPLE)
-        sample = [placement.uid for placement in placed if placement.uid is not None]
-        if not sample:
-            return old.stored_count == 0
-        known = {
-            print_.uid: (print_.header_message_id, print_.size_bytes)
-            for print_ in await self.stored.fingerprints(old.id, uids=sample)
-        }
-        try:
-            await self.connection.examine(new.remote_id, None)
-        except (FolderGone, ServerRefused):
-            return False
-        there = {
-            seen.uid: (seen.message_id, seen.size_bytes)
-            async for seen in self.connection.fetch_fingerprints(UidSet.from_uids(sample))
-        }
-        return bool(there) and all(known.get(uid) == seen for uid, seen in there.items())
+
+def _roles(mailboxes: Sequence[Mailbox]) -> Mapping[bytes, FolderRole]:
+    """Return the roles: by the server's word, or if it has none by well-known English names."""
+    roles = {
+        _key(mailbox.name): role
+        for mailbox in mailboxes
+        for flag, role in _SPECIAL_USE.items()
+        if flag in mailbox.flags
+    }
+    if not roles:
+        roles = _guessed_roles(mailboxes)
+    return {**roles, b"INBOX": FolderRole.INBOX}
+
+
+def _guessed_roles(mailboxes: Sequence[Mailbox]) -> dict[bytes, FolderRole]:
+    """Only at the top or right below the inbox, and the first folder of a name wins."""
+    roles: dict[bytes, FolderRole] = {}
+    for mailbox in mailboxes:
+        path = decode_name(mailbox.name).lower()
+        if mailbox.delimiter:
+            path = path.removeprefix(f"inbox{mailbox.delimiter}")
+        role = _USUAL_NAMES.get(path)
+        if role is not None and role not in roles.values():
+            roles[mailbox.name] = role
+    return roles

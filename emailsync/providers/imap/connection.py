@@ -1,0 +1,348 @@
+"""One logged-in IMAP connection in the words of a sync: list, examine, search, fetch.
+
+Read-only by construction: EXAMINE and BODY.PEEK, UIDs and never sequence numbers. Used by one
+task. Raises only `SyncError`. Knows the wire, not what a sync does with it.
+"""
+
+from array import array
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+from aioimaplib.aioimaplib import AUTH, LOGOUT, SELECTED
+
+from emailsync.domain.errors import FolderGone, ServerRefused, SyncError
+from emailsync.domain.imap_plan import MailboxStatus
+from emailsync.domain.uid_set import UidSet
+from emailsync.providers.imap.answers import (
+    Answer,
+    Condition,
+    ESearch,
+    Fetch,
+    Mailbox,
+    Search,
+    Status,
+    Vanished,
+)
+from emailsync.providers.imap.dialling import ImapTarget, dial
+from emailsync.providers.imap.fetching import (
+    BodyFetch,
+    FetchedFingerprint,
+    FetchedFlags,
+    Overview,
+    fingerprint_of,
+    flags_of,
+    overview_of,
+    stream,
+)
+from emailsync.providers.imap.listing import ListedFolder, listed_folders, mailbox_status
+from emailsync.providers.imap.login import Login, enable, introduce, log_in
+from emailsync.providers.imap.protocol import ImapCommand, ImapProtocol, WireLimits
+from emailsync.providers.imap.quirks import Quirks
+from emailsync.providers.imap.refusals import Phase, refusal
+from emailsync.providers.imap.uid_listing import expand, read_search, read_uid_set
+from emailsync.providers.imap.wire_strings import Literal, wire_string
+
+OVERVIEW_ITEMS: Final = "UID FLAGS INTERNALDATE RFC822.SIZE"
+MESSAGE_ID_ITEM: Final = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A folder as it was when it was opened; None where the server does not say."""
+
+    uid_validity: int | None
+    uid_next: int | None
+    exists: int
+    highest_modseq: int | None  #: None: no flag change can be told from another here
+    vanished: UidSet | None  #: None: QRESYNC was not used, so nothing is known of expunges
+    changed: Sequence[FetchedFlags]  #: since the modseq given, with QRESYNC only
+
+
+@asynccontextmanager
+async def connect(
+    target: ImapTarget, login: Login, limits: WireLimits
+) -> AsyncIterator["ImapConnection"]:
+    """Connect and log in; leaving says goodbye, briefly, and always closes.
+
+    Raises:
+        Unreachable, Throttled, AuthRefused, AuthUnproven, Misconfigured: see errors.py.
+    """
+    protocol = await dial(target, limits)
+    try:
+        await log_in(protocol, login)
+        quirks = await introduce(protocol, target.host)
+        enabled = await enable(protocol, quirks)
+        yield ImapConnection(protocol, quirks, enabled)
+    finally:
+        await _leave(protocol)
+
+
+async def _leave(protocol: ImapProtocol) -> None:
+    """Log out unless there is nobody to hear it, or the answer would stand behind others."""
+    if protocol.failure is None and protocol.is_quiet:
+        protocol.state = LOGOUT  # the BYE that follows is no failure
+        with anyio.move_on_after(protocol.limits.logout_s, shield=True), suppress(SyncError):
+            await protocol.run("LOGOUT")
+    await protocol.hang_up()
+
+
+class ImapConnection:
+    """Made by `connect`. Every method may raise the SyncErrors of refusals.py."""
+
+    def __init__(self, protocol: ImapProtocol, quirks: Quirks, enabled: frozenset[str]) -> None:
+        self.quirks = quirks
+        self.delimiter: str | None = (
+            None  #: between the levels of a folder's name; known after a list
+        )
+        self._protocol = protocol
+        self._enabled = enabled
+        self._takes_parameters = True  # of EXAMINE
+        self._takes_list_options = "LIST-STATUS" in protocol.capabilities
+        self._takes_esearch = "ESEARCH" in protocol.capabilities and not quirks.no_esearch
+
+    @property
+    def has_condstore(self) -> bool:
+        """Whether flag changes can be asked for by modseq, in folders that have one."""
+        offered = "CONDSTORE" in self._protocol.capabilities or self.has_qresync
+        return offered and self._takes_parameters and not self.quirks.no_condstore
+
+    @property
+    def has_qresync(self) -> bool:
+        """Whether `examine` can tell what vanished."""
+        return "QRESYNC" in self._enabled and self._takes_parameters
+
+    @property
+    def exists(self) -> int:
+        """Messages in the examined folder, by the server's last word."""
+        return self._protocol.exists
+
+    async def noop(self) -> None:
+        """Do nothing, and hear what is new."""
+        _check(await self._protocol.run("NOOP"), Phase.WORK)
+
+    # Folders
+
+    async def list_folders(self) -> Sequence[ListedFolder]:
+        """Return all folders, in one round trip with their counters where that is offered."""
+        command = await self._list(extended=self._takes_list_options)
+        if not _is_ok(command) and self._takes_list_options:
+            self._takes_list_options = False
+            command = await self._list(extended=False)
+        _check(command, Phase.WORK)
+        answers = self._protocol.take(command)
+        folders = listed_folders(
+            [answer for answer in answers if isinstance(answer, Mailbox)],
+            [answer for answer in answers if isinstance(answer, Status)],
+        )
+        self.delimiter = next((each.delimiter for each in folders if each.delimiter), None)
+        return folders
+
+    async def _list(self, *, extended: bool) -> ImapCommand:
+        options: list[str] = []
+        if extended:  # RFC 5819; it builds on LIST-EXTENDED, of which SPECIAL-USE takes an option
+            use = "SPECIAL-USE " if "SPECIAL-USE" in self._protocol.capabilities else ""
+            options = ["RETURN", f"({use}STATUS ({self._status_items()}))"]
+        return await self._protocol.run("LIST", '""', '"*"', *options, wants=_is_listing)
+
+    def _status_items(self) -> str:
+        return "UIDVALIDITY UIDNEXT MESSAGES" + (" HIGHESTMODSEQ" if self.has_condstore else "")
+
+    async def status(self, remote_id: str) -> MailboxStatus:
+        """Return the counters of a folder; not meant for the one that is examined.
+
+        Raises:
+            FolderGone: the server says that there is no such folder.
+        """
+        items = f"({self._status_items()})"
+        command = await self._protocol.run("STATUS", _name(remote_id), items, wants=_is_listing)
+        _check(command, Phase.FOLDER)
+        for answer in self._protocol.take(command):
+            if isinstance(answer, Status):
+                return mailbox_status(answer.items)
+        return MailboxStatus()
+
+    async def examine(self, remote_id: str, qresync: tuple[int, int] | None = None) -> Examined:
+        """Open a folder for reading.
+
+        Args:
+            remote_id: from `list_folders`.
+            qresync: UIDVALIDITY and modseq to tell changes since; used where `has_qresync`. The
+                server ignores them when the UIDVALIDITY is another one.
+
+        Raises:
+            FolderGone: the server says that there is no such folder.
+        """
+        await self._protocol.settle()
+        name = _name(remote_id)
+        parameter = self._examine_parameter(qresync)
+        command = await self._examine(name, parameter)
+        if not _is_ok(command) and parameter and not _says_gone(command):
+            # Some servers offer CONDSTORE and refuse to use it: once without, and never again.
+            plain = await self._examine(name, None)
+            if _is_ok(plain):
+                self._takes_parameters = False
+                command, parameter = plain, None
+        _check(command, Phase.FOLDER)
+        self._protocol.state = SELECTED
+        knows_vanished = parameter is not None and parameter.startswith("(QRESYNC")
+        return await self._examined(self._protocol.take(command), knows_vanished=knows_vanished)
+
+    def _examine_parameter(self, qresync: tuple[int, int] | None) -> str | None:
+        if qresync is not None and self.has_qresync:
+            return f"(QRESYNC ({qresync[0]} {qresync[1]}))"
+        return "(CONDSTORE)" if self.has_condstore else None
+
+    async def _examine(self, name: str | Literal, parameter: str | None) -> ImapCommand:
+        self._protocol.state = AUTH  # a failed EXAMINE leaves no folder open
+        self._protocol.exists = 0
+        arguments = [name] if parameter is None else [name, parameter]
+        return await self._protocol.run("EXAMINE", *arguments, wants=_is_anything)
+
+    async def _examined(self, answers: Iterable[Answer], *, knows_vanished: bool) -> Examined:
+        numbers: dict[str, int] = {}
+        vanished: list[str] = []
+        changed: list[FetchedFlags] = []
+        for answer in answers:
+            if isinstance(answer, Condition) and answer.code is not None:
+                if answer.code.name == "CLOSED":  # what came before is about the old folder
+                    numbers, vanished, changed = {}, [], []
+                elif answer.code.argument.isascii() and answer.code.argument.isdigit():
+                    numbers[answer.code.name] = int(answer.code.argument[:20])
+            elif isinstance(answer, Vanished):
+                vanished.append(answer.uids)
+            elif isinstance(answer, Fetch) and (flags := flags_of(answer)) is not None:
+                changed.append(flags)
+        counters = mailbox_status(numbers)
+        sets = [await read_uid_set(text) for text in vanished]
+        return Examined(
+            uid_validity=counters.uid_validity,
+            uid_next=counters.uid_next,
+            exists=self.exists,
+            highest_modseq=counters.highest_modseq if self.has_condstore else None,
+            vanished=UidSet.union(sets) if knows_vanished else None,
+            changed=changed,
+        )
+
+    # Messages
+
+    async def search_uids(self, first: int = 1, last: int | None = None) -> "array[int]":
+        """Return the UIDs from `first` to `last` (None: the highest) that exist, ascending."""
+        if not self.exists:  # `n:*` is an error in an empty folder for some servers
+            return array("I")
+        criteria = f"{first}:{last or '*'}"
+        if self._takes_esearch:
+            found = await self._esearch(criteria, first)
+            if found is not None:
+                return found
+            self._takes_esearch = False
+        command = await self._protocol.run(
+            "SEARCH", "UID", criteria, prefix="UID", wants=_is_search
+        )
+        _check(command, Phase.WORK)
+        answers = self._protocol.take(command)
+        lines = [answer.numbers for answer in answers if isinstance(answer, Search)]
+        return await read_search(lines, first=first)
+
+    async def _esearch(self, criteria: str, first: int) -> "array[int] | None":
+        """Return None where the answer does not hold together: then SEARCH has to do."""
+        command = await self._protocol.run(
+            "SEARCH", "RETURN", "(ALL COUNT)", "UID", criteria, prefix="UID", wants=_is_search
+        )
+        answers = self._protocol.take(command)
+        if not _is_ok(command):
+            return None
+        lines = [answer.numbers for answer in answers if isinstance(answer, Search)]
+        if lines:
+            return await read_search(lines, first=first)
+        found = [answer for answer in answers if isinstance(answer, ESearch)]
+        if len(found) != 1:
+            return None
+        uids = await read_uid_set(found[0].all.decode("latin-1"))
+        if found[0].total not in (None, uids.count):
+            return None
+        return await expand(uids, first=first)
+
+    async def fetch_flags(
+        self, uids: UidSet, changed_since: int | None = None, *, vanished: bool = False
+    ) -> AsyncIterator[FetchedFlags | UidSet]:
+        """Yield the flags of these messages, and what vanished as sets of UIDs.
+
+        Args:
+            uids: which messages; the server skips those that do not exist.
+            changed_since: only what changed after this modseq (RFC 7162 section 3.1.4).
+            vanished: also what vanished since then; needs `has_qresync`.
+        """
+        modifiers = []
+        if changed_since is not None:
+            # Yahoo refuses 0, which no modseq is (RFC 7162 section 7, mod-sequence-value).
+            with_vanished = " VANISHED" if vanished else ""
+            modifiers = [f"(CHANGEDSINCE {max(1, changed_since)}{with_vanished})"]
+        answers = stream(self._protocol, uids, "(UID FLAGS)", *modifiers, with_vanished=vanished)
+        async for answer in answers:
+            if isinstance(answer, Vanished):
+                yield await read_uid_set(answer.uids)
+            elif (flags := flags_of(answer)) is not None:
+                yield flags
+
+    async def fetch_overview(self, uids: UidSet) -> AsyncIterator[Overview]:
+        """Yield what is to be known of these messages before their bodies."""
+        async for answer in stream(self._protocol, uids, f"({self._overview_items()})"):
+            if isinstance(answer, Fetch) and (overview := overview_of(answer)) is not None:
+                yield overview
+
+    async def fetch_fingerprints(self, uids: UidSet) -> AsyncIterator[FetchedFingerprint]:
+        """Yield what recognises these messages without their bodies."""
+        items = f"({self._overview_items()} {MESSAGE_ID_ITEM})"
+        async for answer in stream(self._protocol, uids, items):
+            if isinstance(answer, Fetch) and (print_ := fingerprint_of(answer)) is not None:
+                yield print_
+
+    def _overview_items(self) -> str:
+        items = OVERVIEW_ITEMS
+        if "OBJECTID" in self._protocol.capabilities:
+            items += " EMAILID THREADID"
+        elif "X-GM-EXT-1" in self._protocol.capabilities:
+            items += " X-GM-MSGID X-GM-THRID"
+        return items
+
+    def start_bodies(self, uids: UidSet, *, headers_only: bool = False) -> BodyFetch:
+        """Ask for these bodies without waiting; several batches may be on their way."""
+        return BodyFetch(self._protocol, uids, "HEADER" if headers_only else "")
+
+
+def _name(remote_id: str) -> str | Literal:
+    try:
+        return wire_string(remote_id.encode("latin-1"))
+    except ValueError as error:
+        raise ServerRefused("a folder with this name cannot be opened") from error
+
+
+def _is_ok(command: ImapCommand) -> bool:
+    return command.condition is not None and command.condition.status == "OK"
+
+
+def _says_gone(command: ImapCommand) -> bool:
+    return command.condition is not None and isinstance(
+        refusal(command.condition, Phase.FOLDER), FolderGone
+    )
+
+
+def _check(command: ImapCommand, phase: Phase) -> None:
+    if not _is_ok(command):
+        assert command.condition is not None
+        raise refusal(command.condition, phase)
+
+
+def _is_listing(answer: Answer) -> bool:
+    return isinstance(answer, Mailbox | Status)
+
+
+def _is_search(answer: Answer) -> bool:
+    return isinstance(answer, Search | ESearch)
+
+
+def _is_anything(_answer: Answer) -> bool:
+    return True

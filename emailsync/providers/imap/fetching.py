@@ -1,0 +1,213 @@
+"""FETCH: what is asked of messages, the values that come back, and bodies that are under way.
+
+Data belongs to a command by its UID, never by its position: a server may send messages of the
+second FETCH before the tagged OK of the first (seen with Dovecot).
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from emailsync.domain.errors import ServerRefused
+from emailsync.domain.mail import Flags
+from emailsync.domain.uid_set import UidSet
+from emailsync.providers.imap.answers import Answer, Condition, Fetch, Vanished
+from emailsync.providers.imap.protocol import ImapCommand, ImapProtocol
+from emailsync.providers.imap.refusals import Phase, refusal
+
+MAX_SET_CHARS: Final = 7_000  #: of one command; RFC 7162 section 4 asks servers to take 8,192
+
+REFUSED_ARE_ALL: Final = 5
+"""Messages refused without one that was given: then the server is at fault, not the messages."""
+
+NO_FLAGS: Final = Flags()
+
+
+class FetchedFlags(NamedTuple):
+    """The flags of one message."""
+
+    uid: int
+    flags: Flags
+    modseq: int | None
+
+
+class Overview(NamedTuple):
+    """What is known of a message before its body is fetched."""
+
+    uid: int
+    flags: Flags
+    received_at: datetime | None
+    size_bytes: int  #: as the server claims; 0 when it does not
+    email_id: str | None  #: survives moves and UIDVALIDITY (RFC 8474, or Gmail's)
+    thread_id: str | None
+    modseq: int | None
+
+
+class FetchedFingerprint(NamedTuple):
+    """What recognises a message without its body."""
+
+    overview: Overview
+    header_message_id: str | None  #: without angle brackets
+
+
+@dataclass(slots=True)
+class FetchedBodies:
+    """What a batch brought. A UID in neither mapping was expunged meanwhile."""
+
+    contents: dict[int, bytes] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)  #: the server will not give it, and why
+
+
+def flags_of(fetch: Fetch) -> FetchedFlags | None:
+    """Return the flags, or None where the response is about something else."""
+    if fetch.uid is None or fetch.flags is None:
+        return None
+    return FetchedFlags(fetch.uid, fetch.flags, fetch.modseq)
+
+
+def overview_of(fetch: Fetch) -> Overview | None:
+    """Return the overview, or None where the response is only a change of flags."""
+    if fetch.uid is None or (fetch.size_bytes is None and fetch.received_at is None):
+        return None
+    return Overview(
+        fetch.uid,
+        fetch.flags or NO_FLAGS,
+        fetch.received_at,
+        fetch.size_bytes or 0,
+        fetch.email_id,
+        fetch.thread_id,
+        fetch.modseq,
+    )
+
+
+def fingerprint_of(fetch: Fetch) -> FetchedFingerprint | None:
+    """Return the fingerprint, or None where the response is only a change of flags."""
+    overview = overview_of(fetch)
+    if overview is None:
+        return None
+    header = next(iter(fetch.sections.values()), None) or b""
+    _, _, value = header.partition(b":")
+    text = " ".join(value.decode("latin-1").split()).strip("<>")
+    return FetchedFingerprint(overview, text or None)
+
+
+async def stream(
+    protocol: ImapProtocol, uids: UidSet, items: str, *modifiers: str, with_vanished: bool = False
+) -> AsyncIterator[Fetch | Vanished]:
+    """Fetch these items of these messages, one command after the other for a long set.
+
+    Raises:
+        ServerRefused: and the other refusals of refusals.py; what was yielded before is true.
+    """
+
+    def wants(answer: Answer) -> bool:
+        if isinstance(answer, Fetch):
+            is_body = any(not name.startswith("HEADER.FIELDS") for name in answer.sections)
+            return not is_body and answer.uid is not None and answer.uid in uids
+        return with_vanished and isinstance(answer, Vanished)
+
+    for part in uids.wire(MAX_SET_CHARS):
+        command = protocol.begin("FETCH", part, items, *modifiers, prefix="UID", wants=wants)
+        try:
+            while answers := await protocol.more(command):
+                for answer in answers:
+                    assert isinstance(answer, Fetch | Vanished)
+                    yield answer
+        finally:
+            protocol.drop(command)
+        assert command.condition is not None
+        if command.condition.status != "OK":
+            raise refusal(command.condition, Phase.WORK)
+
+
+class BodyFetch:
+    """Bodies on their way. `collect` once; a handle that is dropped costs nothing but the bytes."""
+
+    def __init__(self, protocol: ImapProtocol, uids: UidSet, section: str) -> None:
+        """Send the command; `section` is "" for whole messages or "HEADER"."""
+        self._protocol = protocol
+        self._uids = uids
+        self._section = section
+        self._commands = self._send(uids)
+
+    def _send(self, uids: UidSet) -> list[ImapCommand]:
+        def wants(answer: Answer) -> bool:
+            return (
+                isinstance(answer, Fetch)
+                and answer.uid is not None
+                and self._section in answer.sections
+                and answer.uid in uids
+            )
+
+        items = f"(UID BODY.PEEK[{self._section}])"
+        return [
+            self._protocol.begin("FETCH", part, items, prefix="UID", wants=wants)
+            for part in uids.wire(MAX_SET_CHARS)
+        ]
+
+    def abandon(self) -> None:
+        """Nobody will collect: let the bytes pass by."""
+        for command in self._commands:
+            self._protocol.drop(command)
+
+    async def collect(self) -> FetchedBodies:
+        """Wait for the whole batch.
+
+        A refused batch is halved until the refused messages stand alone; messages of which the
+        server says nothing, or NIL, are asked for once more (seen with iCloud).
+
+        Raises:
+            ServerRefused: every message of a batch of several was refused: that is the server.
+            Unreachable, Throttled: as everywhere.
+        """
+        into = FetchedBodies()
+        refused = await self._gather(self._commands, into)
+        if refused is not None:
+            await self._bisect(self._missing(self._uids, into), refused, into)
+        elif missing := self._missing(self._uids, into):
+            await self._ask_again(missing, into)
+        return into
+
+    async def _gather(self, commands: list[ImapCommand], into: FetchedBodies) -> Condition | None:
+        """Wait for the commands and keep their bodies; return the first refusal, if any."""
+        refused: Condition | None = None
+        for command in commands:
+            assert not command.is_dropped, "the folder was left before its bodies were collected"
+            condition = await self._protocol.finish(command)
+            for answer in self._protocol.take(command):
+                if isinstance(answer, Fetch) and answer.uid is not None:
+                    content = answer.sections[self._section]
+                    if content is not None:
+                        into.contents[answer.uid] = content
+                    else:
+                        into.refused[answer.uid] = "the server has no content for it"
+            if condition.status != "OK":
+                refused = refused or condition
+        return refused
+
+    def _missing(self, uids: UidSet, into: FetchedBodies) -> UidSet:
+        return uids.minus(UidSet.of(into.contents))
+
+    async def _bisect(self, uids: UidSet, why: Condition, into: FetchedBodies) -> None:
+        error = refusal(why, Phase.WORK)
+        if not isinstance(error, ServerRefused):
+            raise error
+        if uids.count == 1:
+            into.refused[uids.first] = error.message
+            enough = min(self._uids.count, REFUSED_ARE_ALL)
+            if not into.contents and len(into.refused) >= enough > 1:
+                raise error
+        if uids.count <= 1:
+            return
+        for half in uids.halves():
+            refused = await self._gather(self._send(half), into)
+            if refused is not None:
+                await self._bisect(self._missing(half, into), refused, into)
+
+    async def _ask_again(self, missing: UidSet, into: FetchedBodies) -> None:
+        refused = await self._gather(self._send(missing), into)
+        if refused is not None:
+            await self._bisect(self._missing(missing, into), refused, into)
+        for uid in into.contents.keys() & into.refused.keys():
+            del into.refused[uid]

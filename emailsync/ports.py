@@ -114,7 +114,9 @@ class MailSession(Protocol):
 class SessionOpener(Protocol):
     """Opens sessions of one provider type."""
 
-    def open(self, account: Account, stored: StoredMail) -> AbstractAsyncContextManager[MailSession]:
+    def open(
+        self, account: Account, stored: StoredMail
+    ) -> AbstractAsyncContextManager[MailSession]:
         """Connect and log in; leaving the context always closes the connection.
 
         Raises:

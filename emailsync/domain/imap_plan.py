@@ -118,6 +118,4 @@ def rename_candidates(
     ]
     olds = Counter(old_id for old_id, _ in pairs)
     news = Counter(new.remote_id for _, new in pairs)
-    return {
-        old_id: new for old_id, new in pairs if olds[old_id] == 1 and news[new.remote_id] == 1
-    }
+    return {old_id: new for old_id, new in pairs if olds[old_id] == 1 and news[new.remote_id] == 1}

@@ -43,7 +43,13 @@ class Pipeline:
     """The way of one session's pages; used by one task, for one lease."""
 
     def __init__(
-        self, store: MailStore, parser: PageParser, lease: Lease, progress: Progress, *, careful: bool
+        self,
+        store: MailStore,
+        parser: PageParser,
+        lease: Lease,
+        progress: Progress,
+        *,
+        careful: bool,
     ) -> None:
         self._store = store
         self._parser = parser
@@ -139,4 +145,3 @@ async def _sha256(message: FetchedMessage) -> bytes | None:
         return hashlib.sha256(message.raw).digest()
     digest = await anyio.to_thread.run_sync(hashlib.sha256, message.raw)
     return digest.digest()
-

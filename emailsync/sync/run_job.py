@@ -28,7 +28,7 @@ class RunJob:
         self._parser = parser
 
     async def __call__(self, job: SyncJob, progress: Progress) -> bool:
-        """Sync until the account is up to date or the quantum is over; return whether there is more.
+        """Sync until the account is up to date or the quantum is over; return if there is more.
 
         Raises:
             SyncError: what stopped it; every page applied before stays.
@@ -37,18 +37,14 @@ class RunJob:
         if opener is None:
             raise Misconfigured(f"this daemon has no provider for {job.provider_type} accounts")
         account = await self._store.load_account(job)
-        pipeline = Pipeline(
-            self._store, self._parser, job.lease, progress, careful=account.careful
-        )
+        pipeline = Pipeline(self._store, self._parser, job.lease, progress, careful=account.careful)
         async with opener.open(account, self._store.stored_mail(job.lease)) as session:
             more = await pipeline.run(session.pages())
             if not more:
                 await self._repair(session, pipeline, progress)
         return more
 
-    async def _repair(
-        self, session: MailSession, pipeline: Pipeline, progress: Progress
-    ) -> None:
+    async def _repair(self, session: MailSession, pipeline: Pipeline, progress: Progress) -> None:
         """Compare every folder whose count differs from the server's in full, once."""
         differing, pipeline.mismatched = pipeline.mismatched, []
         for check in differing:

@@ -12,7 +12,8 @@ from typing import Final
 from emailsync.domain.pages import Adoption, FetchedPage, PageChanges
 from emailsync.domain.uid_set import UidSet
 from emailsync.ports import Fingerprint
-from emailsync.providers.imap.connection import FetchedFingerprint, ImapConnection
+from emailsync.providers.imap.connection import ImapConnection
+from emailsync.providers.imap.fetching import FetchedFingerprint
 from emailsync.providers.imap.folder_state import FolderState
 
 WINDOW: Final = 500  #: messages looked at by one command, adopted by one page
@@ -34,9 +35,9 @@ class Adopter:
         rows = _unique({print_.message_id: _key(print_) for print_ in waiting})
         seen: dict[int, FetchedFingerprint] = {}
         for start in range(0, len(uids), WINDOW):
-            window = UidSet.from_uids(uids[start : start + WINDOW])
+            window = UidSet.of(uids[start : start + WINDOW])
             async for item in self.connection.fetch_fingerprints(window):
-                seen[item.uid] = item
+                seen[item.overview.uid] = item
         recognised = {
             uid: rows[key]
             for key, uid in _unique({uid: _seen_key(item) for uid, item in seen.items()}).items()
@@ -52,7 +53,7 @@ class Adopter:
                             message_id=recognised[uid],
                             remote_id=state.name(uid),
                             placements=state.place(uid),
-                            flags=seen[uid].flags,
+                            flags=seen[uid].overview.flags,
                         )
                         for uid in found[start : start + WINDOW]
                     ]
@@ -67,9 +68,10 @@ def _key(known: Fingerprint) -> Key | None:
 
 
 def _seen_key(seen: FetchedFingerprint) -> Key | None:
-    if seen.message_id is None or seen.received_at is None:
+    received_at = seen.overview.received_at
+    if seen.header_message_id is None or received_at is None:
         return None
-    return seen.message_id, seen.size_bytes, seen.received_at
+    return seen.header_message_id, seen.overview.size_bytes, received_at
 
 
 def _unique(keys: dict[int, Key | None]) -> dict[Key, int]:

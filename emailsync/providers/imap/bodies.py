@@ -1,4 +1,4 @@
-"""Fetches messages: sizes first, then bodies in bounded batches, the next one always on the wire."""
+"""Fetches messages: sizes first, then bodies in bounded batches, one always on the wire."""
 
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -17,7 +17,8 @@ from emailsync.domain.pages import (
     Unfetchable,
 )
 from emailsync.domain.uid_set import UidSet
-from emailsync.providers.imap.connection import BodyFetch, ImapConnection, Overview
+from emailsync.providers.imap.connection import ImapConnection
+from emailsync.providers.imap.fetching import BodyFetch, Overview
 from emailsync.providers.imap.folder_state import FolderState
 
 OVERVIEW_WINDOW: Final = 2_000
@@ -68,8 +69,7 @@ class BodyFetcher:
         for start in range(0, len(uids), OVERVIEW_WINDOW):
             window = uids[start : start + OVERVIEW_WINDOW]
             overviews = {
-                seen.uid: seen
-                async for seen in self.connection.fetch_overview(UidSet.from_uids(window))
+                seen.uid: seen async for seen in self.connection.fetch_overview(UidSet.of(window))
             }
             there = [overviews[uid] for uid in window if uid in overviews]
             async with aclosing(self._fetch(state, there)) as fetched:
@@ -104,8 +104,8 @@ class BodyFetcher:
         if batch.is_large:
             await self.large_lane.acquire()
             self._holds_lane = True
-        uids = UidSet.from_uids([message.uid for message in batch.messages])
-        return await self.connection.start_bodies(uids, headers_only=batch.headers_only)
+        uids = UidSet.of([message.uid for message in batch.messages])
+        return self.connection.start_bodies(uids, headers_only=batch.headers_only)
 
     def _may_start(self, batch: Batch, under_way: deque[tuple[Batch, BodyFetch]]) -> bool:
         if not under_way:
@@ -139,7 +139,7 @@ class BodyFetcher:
 
 async def _collect(state: FolderState, batch: Batch, fetch: BodyFetch) -> FetchedPage:
     answer = await fetch.collect()
-    return _page(state, batch, answer.bodies, answer.refused)
+    return _page(state, batch, answer.contents, answer.refused)
 
 
 def _page(
@@ -162,9 +162,7 @@ def _page(
         ],
         changes=PageChanges(
             unfetchable=[
-                Unfetchable(
-                    remote_id=state.name(uid), placement=state.place(uid)[0], reason=reason
-                )
+                Unfetchable(remote_id=state.name(uid), placement=state.place(uid)[0], reason=reason)
                 for uid, reason in refused.items()
             ]
         ),

@@ -14,7 +14,8 @@ from emailsync.domain.deletion_guard import needs_second_listing
 from emailsync.domain.pages import FetchedPage, FlagChange, PageChanges
 from emailsync.domain.uid_set import UidSet
 from emailsync.ports import StoredMail, StoredPlacement
-from emailsync.providers.imap.connection import Examined, FetchedFlags, ImapConnection
+from emailsync.providers.imap.connection import Examined, ImapConnection
+from emailsync.providers.imap.fetching import FetchedFlags
 from emailsync.providers.imap.folder_state import FolderState
 
 WINDOW: Final = 5_000  #: stored messages compared at a time: bounds memory in a folder of millions
@@ -68,7 +69,7 @@ class FolderComparison:
         """Yield the flags of every stored message that differ from the server's."""
         async for window in self._windows(state):
             known = {placed.uid: placed.flags for placed in window}
-            span = UidSet.from_range(_uid(window[0]), _uid(window[-1]))
+            span = UidSet([(_uid(window[0]), _uid(window[-1]))])
             differing = [
                 item
                 async for item in self.connection.fetch_flags(span)
@@ -113,8 +114,7 @@ class FolderComparison:
         gone = [
             uid
             async for window in self._windows(state, vanished.first, vanished.last)
-            for uid in map(_uid, window)
-            if uid in vanished
+            for uid in vanished.among([_uid(placed) for placed in window])
         ]
         return await self._confirmed(state, gone)
 
@@ -126,7 +126,7 @@ class FolderComparison:
 
     async def _flags_since(self, state: FolderState, modseq: int) -> list[FetchedFlags]:
         assert state.cursor.uid_next is not None, "only a folder with a cursor is caught up"
-        known = UidSet.from_range(1, max(1, state.cursor.uid_next - 1))
+        known = UidSet([(1, max(1, state.cursor.uid_next - 1))])
         return [
             item
             async for item in self.connection.fetch_flags(known, changed_since=modseq)

@@ -1,4 +1,4 @@
-"""One folder during one session: what is stored of it, and the cursor as of the last page yielded."""
+"""One folder during one session: what is stored of it, and the cursor as of the last page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -54,5 +54,5 @@ class FolderState:
         return imap_remote_id(self.id, self.cursor.uid_validity, uid)
 
     def place(self, uid: int) -> tuple[Placement, ...]:
-        """Return where a message of this folder lies: here alone, IMAP copies have names of their own."""
+        """Return where a message of this folder lies: here alone, for a copy has its own name."""
         return (Placement(self.id, uid),)

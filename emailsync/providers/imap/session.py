@@ -20,8 +20,8 @@ from emailsync.providers.imap.adoption import Adopter
 from emailsync.providers.imap.bodies import BodyFetcher
 from emailsync.providers.imap.changes import FolderComparison
 from emailsync.providers.imap.connection import Examined, ImapConnection
+from emailsync.providers.imap.folder_discovery import FolderDiscovery
 from emailsync.providers.imap.folder_state import FolderState
-from emailsync.providers.imap.listing import FolderListing
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class ImapSession:
 
     async def pages(self) -> AsyncGenerator[FetchedPage]:
         """Yield everything that changed; see MailSession."""
-        states = await FolderListing(self.connection, self.stored).states()
+        states = await FolderDiscovery(self.connection, self.stored).states()
         self._states = {state.id: state for state in states}
         busy = [state for state in states if not is_unchanged(state.stored, state.status)]
         for step in (self._catch_up, self._fetch_new):
@@ -84,9 +84,7 @@ class ImapSession:
         await self.connection.noop()
         yield self._check(state)
 
-    async def _each(
-        self, states: Iterable[FolderState], step: Step
-    ) -> AsyncGenerator[FetchedPage]:
+    async def _each(self, states: Iterable[FolderState], step: Step) -> AsyncGenerator[FetchedPage]:
         """Take a step in every folder; one that fails leaves the others alone."""
         for state in states:
             if state.failed:
@@ -151,7 +149,7 @@ class ImapSession:
             yield self._check(state)
 
     async def _backfill(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
-        """Fetch what was there before the folder's first sync, newest first, and check the count."""
+        """Fetch what lay there before the folder's first sync, newest first; check the count."""
         await self._select_again(state)
         before = state.cursor.backfill_before
         assert before is not None, "only a folder with a backfill is backfilled"
@@ -205,9 +203,7 @@ class ImapSession:
                 )
             )
 
-    async def _select(
-        self, state: FolderState, qresync: tuple[int, int] | None = None
-    ) -> Examined:
+    async def _select(self, state: FolderState, qresync: tuple[int, int] | None = None) -> Examined:
         self._selected = None
         state.seen = await self.connection.examine(state.remote_id, qresync)
         self._selected = state

@@ -17,6 +17,7 @@ from emailsync.ports import Account
 from emailsync.store.database import Connection, Database, is_data_error
 from emailsync.store.page_writer import PageWriter
 from emailsync.store.queries import load_queries
+from emailsync.store.statistics import PlannerStatistics
 from emailsync.store.stored_mail import PostgresStoredMail, hold_lease
 
 SQL: Final = load_queries("folders")
@@ -30,6 +31,7 @@ class PostgresMailStore:
         self._database = database
         self._keys = keys
         self._settings = settings
+        self._statistics = PlannerStatistics(database)
 
     async def load_account(self, job: SyncJob) -> Account:
         """Return the account with its credentials decrypted.
@@ -69,11 +71,13 @@ class PostgresMailStore:
             StoreUnavailable: nothing was written, or the whole page just before the failure.
         """
         try:
-            return await self._apply(lease, page, careful=False)
+            result = await self._apply(lease, page, careful=False)
         except Exception as error:
             if not (page.messages and is_data_error(error)):
                 raise
-        return await self._apply(lease, page, careful=True)
+            result = await self._apply(lease, page, careful=True)
+        await self._statistics.add(result.created)
+        return result
 
     async def _apply(self, lease: Lease, page: ReadyPage, *, careful: bool) -> PageResult:
         async def work(connection: Connection) -> PageResult:

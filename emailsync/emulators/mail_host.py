@@ -1,9 +1,9 @@
 """A mail provider in a process of its own: users with generated mail, and life in their mailboxes.
 
-Speaks lines of JSON with whoever started it. In: first an order, `{"users": [{"name": ...,
-"password": ..., "messages": N, "seed": S}, ...], "changes_per_s": R}`, then perhaps
-`{"quiet": true}`: nothing changes from now on. Out: `{"port": N}` once all mail lies there, then
-each second `{"messages": {name: count, ...}, "quiet": ...}`. It ends when its input does.
+Speaks lines of JSON with whoever started it, one answer to each. First an order, `{"users":
+[{"email": ..., "password": ..., "messages": N, "seed": S}, ...], "changes_per_s": R}`, answered by
+`{"port": N}` once all mail lies there; then `{"quiet": Q}`, answered by `{email: messages there,
+...}`: when Q is true, nothing changes any more. It ends when its input does.
 """
 
 import json
@@ -25,14 +25,13 @@ FOLDER_WEIGHTS = {INBOX: 6} | dict.fromkeys(
     FOLDERS, 1
 )  #: of the mail that lies there from the start
 LIFE_WEIGHTS = {"deliver": 60, "read": 30, "archive": 5, "delete": 5}
-REPORT_EVERY_S = 1.0
 
 
 @dataclass(slots=True)
 class User:
     """One mailbox and how far its generator has come."""
 
-    name: str
+    email: str
     password: str
     seed: int
     next_index: int = 0
@@ -52,7 +51,7 @@ class MailHost:
 
     async def fill(self, user: User, messages: int) -> None:
         """Make the user's mailbox with `messages` messages, most of them in the inbox."""
-        await self._server.add_user(user.name, user.password, FOLDERS)
+        await self._server.add_user(user.email, user.password, FOLDERS)
         for _ in range(messages):
             await self._deliver(user, self._pick(FOLDER_WEIGHTS), sent_at=None)
 
@@ -62,37 +61,30 @@ class MailHost:
             await self._change(self._random.choice(self._users))
             await anyio.sleep(1 / self._changes_per_s)
 
-    async def obey(self) -> None:
-        """Follow the orders that come in; return at the end of the input."""
-        while line := await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
-            if json.loads(line).get("quiet"):
-                self._quiet = True
-
-    async def report(self) -> None:
-        """Tell each second what lies where."""
-        while True:
-            counts = {user.name: len(self._server.ledger(user.name)) for user in self._users}
-            say({"messages": counts, "quiet": self._quiet})
-            await anyio.sleep(REPORT_EVERY_S)
+    async def answer(self) -> None:
+        """Answer what comes in; return at the end of the input."""
+        while line := await anyio.to_thread.run_sync(sys.stdin.readline):
+            self._quiet = json.loads(line)["quiet"]
+            say({user.email: len(self._server.ledger(user.email)) for user in self._users})
 
     async def _change(self, user: User) -> None:
         event = self._pick(LIFE_WEIGHTS)
-        ledger = self._server.ledger(user.name)
+        ledger = self._server.ledger(user.email)
         if event == "deliver" or not ledger:
             await self._deliver(user, INBOX, sent_at=datetime.now(UTC))
             return
         placement = self._random.choice(ledger)
         if event == "read":
-            await self._server.mark_read(user.name, placement)
+            await self._server.mark_read(user.email, placement)
         elif event == "delete":
-            await self._server.expunge(user.name, placement)
+            await self._server.expunge(user.email, placement)
         elif placement.folder != ARCHIVE:
-            await self._server.move(user.name, placement, ARCHIVE)
+            await self._server.move(user.email, placement, ARCHIVE)
 
     async def _deliver(self, user: User, folder: str, *, sent_at: datetime | None) -> None:
-        mail = generate(user.seed, user.next_index, recipient=user.name, sent_at=sent_at)
+        mail = generate(user.seed, user.next_index, recipient=user.email, sent_at=sent_at)
         user.next_index += 1
-        await self._server.deliver(user.name, folder, mail)
+        await self._server.deliver(user.email, folder, mail)
 
     def _pick(self, weights: Mapping[str, int]) -> str:
         return self._random.choices(list(weights), list(weights.values()))[0]
@@ -108,15 +100,14 @@ async def main() -> None:
     """Serve the mail that the first line of the input orders."""
     order = json.loads(await anyio.to_thread.run_sync(sys.stdin.readline))
     server = LocalImapServer()
-    users = [User(user["name"], user["password"], user["seed"]) for user in order["users"]]
+    users = [User(user["email"], user["password"], user["seed"]) for user in order["users"]]
     host = MailHost(server, users, order["changes_per_s"])
     for user, ordered in zip(users, order["users"], strict=True):
         await host.fill(user, ordered["messages"])
     async with server.listening() as port, anyio.create_task_group() as group:
         say({"port": port})
         group.start_soon(host.live)
-        group.start_soon(host.report)
-        await host.obey()
+        await host.answer()
         group.cancel_scope.cancel()
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from emailsync.emulators.mail_generator import generate
 
-ADA = {"name": "ada@example.test", "password": "secret-a", "messages": 30, "seed": 1}
-BOB = {"name": "bob@example.test", "password": "secret-b", "messages": 5, "seed": 2}
+ADA = {"email": "ada@example.test", "password": "secret-a", "messages": 30, "seed": 1}
+BOB = {"email": "bob@example.test", "password": "secret-b", "messages": 5, "seed": 2}
 
 
 class Host:
@@ -24,22 +24,16 @@ class Host:
         assert process.stdout is not None
         self._in: IO[str] = process.stdin
         self._out: IO[str] = process.stdout
-        self.tell({"users": [ADA, BOB], "changes_per_s": changes_per_s})
-        self.port = int(self.hear()["port"])
+        self.port = self._ask({"users": [ADA, BOB], "changes_per_s": changes_per_s})["port"]
 
-    def tell(self, line: dict[str, Any]) -> None:
-        self._in.write(json.dumps(line) + "\n")
+    def ledger(self, *, quiet: bool = False) -> dict[str, int]:
+        return self._ask({"quiet": quiet})
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, int]:
+        self._in.write(json.dumps(question) + "\n")
         self._in.flush()
-
-    def hear(self) -> dict[str, Any]:
-        heard: dict[str, Any] = json.loads(self._out.readline())
-        return heard
-
-    def hear_quiet(self) -> dict[str, Any]:
-        self.tell({"quiet": True})
-        while not (heard := self.hear())["quiet"]:
-            pass
-        return heard
+        answer: dict[str, int] = json.loads(self._out.readline())
+        return answer
 
 
 @pytest.fixture
@@ -56,7 +50,7 @@ def process() -> Iterator[subprocess.Popen[str]]:
 @contextmanager
 def client(host: Host, user: dict[str, Any]) -> Iterator[imaplib.IMAP4]:
     with imaplib.IMAP4("127.0.0.1", host.port, timeout=10) as connection:
-        connection.login(user["name"], user["password"])
+        connection.login(user["email"], user["password"])
         yield connection
 
 
@@ -100,15 +94,15 @@ def test_the_ledger_agrees_with_the_server_once_it_is_quiet(
     process: subprocess.Popen[str],
 ) -> None:
     host = Host(process, changes_per_s=500)
-    first = host.hear()["messages"]
-    while host.hear()["messages"] == first:
+    first = host.ledger()
+    while host.ledger() == first:
         pass
 
-    last = host.hear_quiet()["messages"]
+    host.ledger(quiet=True)
 
     for user in (ADA, BOB):
         with client(host, user) as connection:
-            assert count_all(connection) == last[user["name"]]
+            assert count_all(connection) == host.ledger(quiet=True)[user["email"]]
 
 
 def test_it_ends_with_its_input(process: subprocess.Popen[str]) -> None:

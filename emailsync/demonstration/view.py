@@ -34,7 +34,7 @@ class TenantLine:
     name: str
     priority: str
     accounts: int
-    synced: int  #: accounts that were brought up to date at least once
+    complete: int  #: accounts of which as many messages are stored as lie on the server
     stored: int
     on_server: int
 
@@ -62,11 +62,8 @@ class Moment:
 
     @property
     def is_complete(self) -> bool:
-        """Whether each tenant has everything stored."""
-        return all(
-            tenant.stored == tenant.on_server and tenant.synced == tenant.accounts
-            for tenant in self.tenants
-        )
+        """Whether every account has everything stored."""
+        return all(tenant.complete == tenant.accounts for tenant in self.tenants)
 
 
 def as_line(moment: Moment) -> str:
@@ -80,6 +77,20 @@ def as_line(moment: Moment) -> str:
         f" {moment.messages_per_s:,.0f}/s;  accounts: {states};"
         f"  queues (waiting/running/completed): {queues}"
     )
+
+
+def as_summary(moment: Moment) -> str:
+    """Return the result, once nothing changes any more."""
+    accounts = sum(tenant.accounts for tenant in moment.tenants)
+    whole = f"{accounts} accounts of {len(moment.tenants)} tenants"
+    if moment.is_complete:
+        return f"{whole}: {moment.stored:,} messages stored = {moment.on_server:,} on the servers."
+    lacking = ", ".join(
+        f"{tenant.name} {tenant.stored:,} of {tenant.on_server:,}"
+        for tenant in moment.tenants
+        if tenant.complete < tenant.accounts
+    )
+    return f"{whole}: NOT everything is stored. Stored and on the servers differ: {lacking}."
 
 
 def as_screen(moment: Moment, footer: str) -> RenderableType:
@@ -111,13 +122,13 @@ def _queue_table(moment: Moment) -> Table:
 
 
 def _tenant_table(moment: Moment) -> Table:
-    table = Table("tenant", "priority", *_right("accounts", "synced", "on the servers", "stored"))
+    table = Table("tenant", "priority", *_right("accounts", "complete", "on the servers", "stored"))
     for tenant in (*moment.tenants[:TENANTS_SHOWN], *_rest(moment.tenants[TENANTS_SHOWN:])):
         table.add_row(
             tenant.name,
             tenant.priority,
             str(tenant.accounts),
-            str(tenant.synced),
+            str(tenant.complete),
             f"{tenant.on_server:,}",
             Text(f"{tenant.stored:,}", "green" if tenant.stored == tenant.on_server else "yellow"),
         )
@@ -132,7 +143,7 @@ def _rest(tenants: Sequence[TenantLine]) -> Sequence[TenantLine]:
             name=f"and {len(tenants)} more",
             priority="",
             accounts=sum(tenant.accounts for tenant in tenants),
-            synced=sum(tenant.synced for tenant in tenants),
+            complete=sum(tenant.complete for tenant in tenants),
             stored=sum(tenant.stored for tenant in tenants),
             on_server=sum(tenant.on_server for tenant in tenants),
         ),

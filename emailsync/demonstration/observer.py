@@ -1,0 +1,118 @@
+"""Puts a moment of the demo together from the database, the metrics and the mail host's ledger."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import eq
+from typing import Final
+
+import asyncpg
+from prometheus_client.samples import Sample
+
+from emailsync.demonstration.servers import Daemon, MailHost
+from emailsync.demonstration.view import Moment, QueueLine, TenantLine
+from emailsync.domain.priority import Priority, QueueName, priorities_of, queue_of
+from emailsync.store.database import Database
+from emailsync.store.queries import load_queries
+
+SQL: Final = load_queries("demo")
+RATE_OVER_MOMENTS = 8  #: of the messages per second
+
+
+class Observer:
+    """Looks at everything; changes nothing."""
+
+    def __init__(self, database: Database, daemon: Daemon, mail: MailHost) -> None:
+        self._database = database
+        self._daemon = daemon
+        self._mail = mail
+        self._started = time.monotonic()
+        self._stored: deque[tuple[float, int]] = deque([(0.0, 0)], maxlen=RATE_OVER_MOMENTS)
+
+    async def look(self, *, quiet: bool) -> Moment:
+        """Return how things are now; `quiet` ends all changes in the mailboxes.
+
+        The ledger is asked before the database: while mailboxes change the database may be ahead
+        of it, and once they are quiet it stands still.
+        """
+        ledger = await self._mail.ledger(quiet=quiet)
+        samples = await self._daemon.samples()
+        async with self._database.connection() as connection:
+            accounts = await connection.fetch(SQL["accounts"])
+        elapsed_s = time.monotonic() - self._started
+        return Moment(
+            elapsed_s=elapsed_s,
+            queues=[_queue_line(queue, samples, accounts) for queue in QueueName],
+            accounts=Counter(_state(account) for account in accounts),
+            tenants=_tenant_lines(accounts, ledger),
+            messages_per_s=self._rate(elapsed_s, sum(account["stored"] for account in accounts)),
+            is_quiet=quiet,
+        )
+
+    def _rate(self, elapsed_s: float, stored: int) -> float:
+        self._stored.append((elapsed_s, stored))
+        (first_s, first), (last_s, last) = self._stored[0], self._stored[-1]
+        return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else 0.0
+
+
+def _state(account: asyncpg.Record) -> str:
+    if account["status"] != "active":
+        return str(account["status"])
+    if account["circuit_state"] != "CLOSED":
+        return "circuit open"
+    if account["is_claimed"]:
+        return "in a queue or at work"
+    return "up to date" if account["is_synced"] else "not synced yet"
+
+
+def _queue_line(
+    queue: QueueName, samples: Sequence[Sample], accounts: Sequence[asyncpg.Record]
+) -> QueueLine:
+    priorities = {priority.name.lower() for priority in priorities_of(queue)}
+    waiting = int(sum(_values(samples, "sync_jobs_queued", "priority", priorities)))
+    claimed = sum(
+        account["is_claimed"] and queue_of(Priority(account["sync_priority"])) is queue
+        for account in accounts
+    )
+    return QueueLine(
+        name=queue,
+        waiting=waiting,
+        running=max(0, claimed - waiting),
+        completed=int(sum(_values(samples, "email_sync_queue_completed", "queue", {queue.value}))),
+        failed=int(sum(_values(samples, "email_sync_queue_failed", "queue", {queue.value}))),
+        lag_s=max(_values(samples, "queue_lag_seconds", "priority", priorities), default=0.0),
+    )
+
+
+def _values(samples: Iterable[Sample], name: str, label: str, values: set[str]) -> list[float]:
+    return [
+        sample.value
+        for sample in samples
+        if sample.name == name and sample.labels.get(label) in values
+    ]
+
+
+def _tenant_lines(
+    accounts: Sequence[asyncpg.Record], ledger: Mapping[str, int]
+) -> Sequence[TenantLine]:
+    """Sum the accounts, which come ordered by tenant."""
+    return [
+        _tenant_line(tenant, list(members), ledger)
+        for tenant, members in groupby(accounts, key=lambda account: str(account["tenant_id"]))
+    ]
+
+
+def _tenant_line(
+    name: str, accounts: Sequence[asyncpg.Record], ledger: Mapping[str, int]
+) -> TenantLine:
+    on_server = [ledger.get(account["email_address"], 0) for account in accounts]
+    stored = [account["stored"] for account in accounts]
+    return TenantLine(
+        name=name,
+        priority=Priority(accounts[0]["sync_priority"]).name.lower(),
+        accounts=len(accounts),
+        complete=sum(map(eq, stored, on_server)),
+        stored=sum(stored),
+        on_server=sum(on_server),
+    )

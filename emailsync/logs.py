@@ -51,6 +51,11 @@ def configure(
     _route_libraries(target, shared, rendering)
 
 
+def printable(text: str) -> str:
+    """Return `text` with everything spelled out that a terminal would obey."""
+    return NOT_FOR_A_TERMINAL.sub(_spelled, text)
+
+
 def _for_machines() -> list[Processor]:
     transformer = structlog.tracebacks.ExceptionDictTransformer(
         show_locals=False, max_frames=MAX_FRAMES
@@ -89,7 +94,7 @@ def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     for name, value in event.items():
         text = value if isinstance(value, str) else str(value)
         lines = text.split("\n") if name == "exception" else [text]
-        event[name] = "\n".join(NOT_FOR_A_TERMINAL.sub(_spelled, line) for line in lines)
+        event[name] = "\n".join(printable(line) for line in lines)
     return event
 
 

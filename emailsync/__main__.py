@@ -1,0 +1,12 @@
+"""`emailsyncd` and `python -m emailsync`."""
+
+from emailsync.cli import app
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

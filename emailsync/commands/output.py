@@ -1,0 +1,126 @@
+"""How a command answers: a table for people or JSON for scripts on stdout, errors on stderr.
+
+Whatever came from outside, such as a folder's name or a server's error, is shown so that it
+steers no terminal. The exit codes are part of the outside contract.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from emailsync.crypto import SecretError
+from emailsync.domain.errors import SyncError
+from emailsync.logs import printable
+from emailsync.settings_file import ConfigInvalid
+
+WIDTH_OF_A_PIPE = 200  #: nobody wraps lines there
+
+
+class ExitCode(IntEnum):
+    """What a script can tell from the exit."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2  #: wrong usage or invalid settings
+    INCOMPLETE = 3  #: some accounts could not be synced
+
+
+class CommandFailed(Exception):
+    """The command cannot do what was asked; the message is for the person who asked."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Answer:
+    """Writes one command's answer to stdout, in the form that was asked for."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+        self._console = Console(width=width, highlight=False, soft_wrap=True)
+
+    def say(self, line: str, **facts: Any) -> None:
+        """Say one line; scripts get the facts."""
+        if self.as_json:
+            self._print_json(facts)
+        else:
+            self._console.print(Text(printable(line)))
+
+    def table(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Show the rows; people see `columns` of them, scripts everything."""
+        if self.as_json:
+            self._print_json(rows)
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column.replace("_", " "), overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(_shown(row.get(column))) for column in columns))
+        self._console.print(table)
+
+    def facts(self, facts: Mapping[str, Any]) -> None:
+        """Show one thing as names and values."""
+        if self.as_json:
+            self._print_json(facts)
+            return
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for name, value in facts.items():
+            table.add_row(name.replace("_", " "), Text(_shown(value)))
+        self._console.print(table)
+
+    def _print_json(self, value: object) -> None:
+        sys.stdout.write(json.dumps(value, default=_as_json, indent=2) + "\n")
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what a person can act on into one clear line a problem and an exit code.
+
+    Anything else is a bug and keeps its traceback.
+    """
+    try:
+        yield
+    except ConfigInvalid as exc:
+        _complain(*(str(problem) for problem in exc.problems))
+        raise typer.Exit(ExitCode.USAGE) from None
+    except CommandFailed as exc:
+        _complain(str(exc))
+        raise typer.Exit(exc.code) from None
+    except SecretError as exc:
+        _complain(str(exc))
+        raise typer.Exit(ExitCode.USAGE) from None
+    except SyncError as exc:
+        _complain(str(exc))
+        raise typer.Exit(ExitCode.FAILED) from None
+
+
+def _complain(*lines: str) -> None:
+    for line in lines:
+        sys.stderr.write(f"emailsyncd: {printable(line)}\n")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return printable(str(value))
+
+
+def _as_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

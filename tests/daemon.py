@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import process_usage
 
-COMMAND = Path(sysconfig.get_path("scripts")) / "emailsyncd"
+COMMAND = f"{sysconfig.get_path('scripts')}/emailsyncd"
 WAIT_S = 30.0  #: for anything that the daemon should say; generous, since machines are shared
 POLL_S = 0.01
 DATAGRAM_BYTES = 4096

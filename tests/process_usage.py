@@ -27,5 +27,6 @@ def peak_resident_bytes(pid: int) -> int:
 def _status_bytes(pid: int, name: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found is not None, f"no {name} in {status}"
+    if found is None:  # a process that has ended but was not waited for has no memory
+        raise ProcessLookupError(f"process {pid} has no {name}")
     return int(found.group(1)) * 1024

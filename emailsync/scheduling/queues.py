@@ -26,6 +26,7 @@ from emailsync.domain.accounts import AccountKey
 from emailsync.domain.fairness import FairClock
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority, QueueName
+from emailsync.domain.runs import RunResult
 from emailsync.metrics import Metrics
 from emailsync.ports import Clock
 from emailsync.scheduling.limits import Blocked, Limit, LimitKind, Limits, Permit
@@ -42,6 +43,7 @@ class Failure:
     key: AccountKey
     queue: QueueName
     at: datetime
+    result: RunResult
     error_class: str
     error: str
 

@@ -435,6 +435,28 @@ def test_a_dropped_job_passes_its_slot_on() -> None:
     run_virtually(main())
 
 
+def test_a_slot_that_its_tenants_limit_forbids_goes_to_the_next_tenant_at_once() -> None:
+    async def main() -> None:
+        floor = Floor(settings_of(limits={"imap": {"concurrent": 2, "per_tenant": 1}}))
+        floor.seconds_of = lambda job: 1 if job.key.tenant_id.startswith("first") else 100
+        for tenant, number in (
+            ("b", 9),
+            ("first1", 0),
+            ("first2", 0),
+            ("a", 0),
+            ("a", 1),
+            ("b", 0),
+        ):
+            floor.queues.put(job_of(tenant, number, weight=1_000 if tenant == "a" else 1))
+        floor.queues.drop(key_of("b", 9))  # now the other job of b comes after both of a
+
+        await floor.run(50)
+
+        assert floor.order() == ["first1", "first2", "a", "b"]
+
+    run_virtually(main())
+
+
 def test_giving_everything_up_returns_every_job_that_waits_wherever_it_is() -> None:
     async def main() -> None:
         floor = Floor(settings_of(limits={"imap": {"concurrent": 1}}))

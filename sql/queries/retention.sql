@@ -1,0 +1,20 @@
+-- sql/queries/retention.sql: rows whose time is over. Each statement removes a bounded number, so
+-- that no transaction grows with what was left lying; the caller repeats it until it removes none.
+
+-- name: remove_runs
+-- Remove up to $2 runs that started before $1.
+DELETE FROM sync_runs WHERE (tenant_id, id) IN (
+    SELECT tenant_id, id FROM sync_runs WHERE started_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+
+-- name: remove_changes
+-- Remove up to $2 entries of the change feed that were written before $1.
+DELETE FROM changes WHERE (tenant_id, seq) IN (
+    SELECT tenant_id, seq FROM changes WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+
+-- name: remove_deleted
+-- Remove up to $2 messages that were deleted before $1. Plan: messages_deleted_idx.
+DELETE FROM messages WHERE (tenant_id, id) IN (
+    SELECT tenant_id, id FROM messages WHERE deleted_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+)

@@ -3,6 +3,7 @@
 Decides what a refused page means; what a page writes is page_writer.py's.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
@@ -89,7 +90,7 @@ class PostgresMailStore:
         return await self._database.transact(work)
 
 
-def seal_credentials(keys: KeyRing, key: AccountKey, credentials: dict[str, Secret]) -> bytes:
+def seal_credentials(keys: KeyRing, key: AccountKey, credentials: Mapping[str, Secret]) -> bytes:
     """Return the credentials as the column holds them."""
     clear = orjson.dumps({name: secret.reveal() for name, secret in credentials.items()})
     return keys.encrypt(clear, key, CREDENTIALS)

@@ -1,0 +1,258 @@
+"""Accounts as the operator handles them: added, looked at, paused, resumed, removed, explained.
+
+Credentials come in as secrets and are never read back here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import orjson
+from asyncpg import CheckViolationError, Record, UniqueViolationError
+
+from emailsync.crypto import KeyRing, Secret
+from emailsync.domain.accounts import AccountId, AccountKey, AccountStatus, ProviderType, TenantId
+from emailsync.domain.circuit import Circuit, CircuitState
+from emailsync.domain.errors import Misconfigured
+from emailsync.domain.priority import Priority, priority_of
+from emailsync.domain.runs import RunResult
+from emailsync.store.database import Connection, Database
+from emailsync.store.mail import seal_credentials
+from emailsync.store.queries import load_queries
+from emailsync.store.text import pg_json, pg_text
+
+SQL: Final = load_queries("accounts")
+API_HOSTS: Final = {
+    ProviderType.GOOGLE: "gmail.googleapis.com",
+    ProviderType.MICROSOFT: "graph.microsoft.com",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAccount:
+    """An account to be added; its settings are checked already."""
+
+    tenant_id: TenantId
+    provider_type: ProviderType
+    email_address: str
+    settings: Mapping[str, Any]  #: IMAP: host, port, security, username
+    credentials: Mapping[str, Secret]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountInfo:
+    """Everything about an account but its credentials."""
+
+    key: AccountKey
+    provider_type: ProviderType
+    email_address: str
+    settings: Mapping[str, Any]
+    endpoint: str
+    status: AccountStatus
+    is_active: bool
+    priority: Priority
+    last_synced_at: datetime | None
+    next_sync_at: datetime
+    attempt: int
+    sync_error_count: int
+    last_error: str | None
+    last_error_class: str | None
+    last_error_at: datetime | None
+    circuit: Circuit
+    lease_owner: str | None
+    lease_until: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """A finished run."""
+
+    queue: str
+    instance_id: str
+    attempt: int
+    result: RunResult
+    error_class: str | None
+    error: str | None
+    started_at: datetime
+    duration: timedelta
+    created: int
+    updated: int
+    deleted: int
+    quarantined: int
+    unexplained: int
+    fetched_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why an account is where it is, as far as the database knows."""
+
+    now: datetime  #: the database's
+    account: AccountInfo
+    endpoint_circuit: Circuit
+    folders: int
+    backfilling_folders: int
+    differing_folders: int  #: whose count is not the server's
+    stored_messages: int  #: at the last check of each folder
+    remote_messages: int
+    quarantined: int
+    runs: Sequence[RunInfo]  #: the latest first
+
+
+class AccountStore:
+    """The accounts of all tenants. A change takes effect at once, also on a run under way."""
+
+    def __init__(self, database: Database, keys: KeyRing) -> None:
+        self._database = database
+        self._keys = keys
+
+    async def add(self, new: NewAccount) -> AccountKey:
+        """Add an account, and its tenant when that is new; it is synced at once.
+
+        Raises:
+            Misconfigured: the tenant has this account already, or a name is empty or too long.
+        """
+        key = AccountKey(new.tenant_id, AccountId(uuid4()))
+
+        async def work(connection: Connection) -> None:
+            await connection.execute(SQL["make_tenant"], key.tenant_id)
+            tenant = await connection.fetchrow(SQL["tenant"], key.tenant_id)
+            assert tenant is not None
+            await connection.execute(
+                SQL["add"],
+                key.tenant_id,
+                key.account_id,
+                new.provider_type,
+                pg_text(new.email_address),
+                pg_json(dict(new.settings)),
+                seal_credentials(self._keys, key, new.credentials),
+                endpoint_of(new.provider_type, new.settings),
+                priority_of(tenant["plan"], tenant["last_login_at"], tenant["now"]),
+            )
+            await connection.execute(SQL["wake"])
+
+        try:
+            await self._database.transact(work)
+        except UniqueViolationError as error:
+            raise Misconfigured(
+                f"tenant {new.tenant_id} has {new.provider_type} account {new.email_address} already"
+            ) from error
+        except CheckViolationError as error:
+            raise Misconfigured("the tenant's id or the address is empty or too long") from error
+        return key
+
+    async def list_all(self, tenant_id: TenantId | None = None) -> Sequence[AccountInfo]:
+        """Return all accounts, or those of one tenant, ordered by tenant and address."""
+        return await self._accounts(tenant_id, None, None)
+
+    async def find(self, email_or_id: str) -> Sequence[AccountInfo]:
+        """Return the accounts that an operator means: several tenants may have one address."""
+        try:
+            return await self._accounts(None, UUID(email_or_id), None)
+        except ValueError:
+            return await self._accounts(None, None, pg_text(email_or_id))
+
+    async def pause(self, key: AccountKey) -> bool:
+        """Stop syncing; return whether there is such an account."""
+        return await self._change("pause", key)
+
+    async def resume(self, key: AccountKey) -> bool:
+        """Sync again and at once, whatever stopped it; return whether there is such an account."""
+        return await self._change("resume", key)
+
+    async def set_credentials(self, key: AccountKey, credentials: Mapping[str, Secret]) -> bool:
+        """Replace the credentials; an account that needed it is resumed separately."""
+        return await self._change(
+            "set_credentials", key, seal_credentials(self._keys, key, credentials)
+        )
+
+    async def remove(self, key: AccountKey) -> bool:
+        """Remove the account and its mail; return whether there was such an account."""
+        return await self._change("remove", key)
+
+    async def runs(self, key: AccountKey, *, limit: int = 20) -> Sequence[RunInfo]:
+        """Return the last runs, the latest first."""
+        async with self._database.connection() as connection:
+            return await _runs(connection, key, limit)
+
+    async def explain(self, key: AccountKey) -> Explanation | None:
+        """Return what is known of an account; None: there is none."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(SQL["accounts"], key.tenant_id, key.account_id, None)
+            if row is None:
+                return None
+            account = _account(row)
+            endpoint = await connection.fetchrow(
+                SQL["endpoint_circuit"], account.provider_type, account.endpoint
+            )
+            facts = await connection.fetchrow(SQL["completeness"], key.tenant_id, key.account_id)
+            assert facts is not None
+            return Explanation(
+                account=account,
+                endpoint_circuit=_circuit(*endpoint) if endpoint else Circuit(),
+                runs=await _runs(connection, key, 5),
+                **dict(facts),
+            )
+
+    async def _accounts(
+        self, tenant_id: TenantId | None, account_id: UUID | None, email: str | None
+    ) -> Sequence[AccountInfo]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(SQL["accounts"], tenant_id, account_id, email)
+        return [_account(row) for row in rows]
+
+    async def _change(self, name: str, key: AccountKey, *values: Any) -> bool:
+        async def work(connection: Connection) -> bool:
+            found = await connection.fetchval(SQL[name], key.tenant_id, key.account_id, *values)
+            await connection.execute(SQL["wake"])
+            return found is not None
+
+        return await self._database.transact(work)
+
+
+def endpoint_of(provider_type: ProviderType, settings: Mapping[str, Any]) -> str:
+    """Return the key of the circuit that the account shares with all others on its server."""
+    if provider_type is ProviderType.IMAP:
+        return pg_text(f"{settings['host']}:{settings['port']}".lower())
+    return API_HOSTS[provider_type]
+
+
+async def _runs(connection: Connection, key: AccountKey, limit: int) -> Sequence[RunInfo]:
+    rows = await connection.fetch(SQL["runs"], key.tenant_id, key.account_id, limit)
+    return [_run(**dict(row)) for row in rows]
+
+
+def _run(*, result: str, duration_ms: int, **columns: Any) -> RunInfo:
+    duration = timedelta(milliseconds=duration_ms)
+    return RunInfo(result=RunResult(result), duration=duration, **columns)
+
+
+def _circuit(state: str, failures: int, retry_at: datetime | None) -> Circuit:
+    return Circuit(CircuitState(state), failures, retry_at)
+
+
+def _account(row: Record) -> AccountInfo:
+    return AccountInfo(
+        key=AccountKey(TenantId(row["tenant_id"]), AccountId(row["id"])),
+        provider_type=ProviderType(row["provider_type"]),
+        email_address=row["email_address"],
+        settings=orjson.loads(row["settings"]),
+        endpoint=row["endpoint"],
+        status=AccountStatus(row["status"]),
+        is_active=row["is_active"],
+        priority=Priority(row["sync_priority"]),
+        last_synced_at=row["last_synced_at"],
+        next_sync_at=row["next_sync_at"],
+        attempt=row["attempt"],
+        sync_error_count=row["sync_error_count"],
+        last_error=row["last_error"],
+        last_error_class=row["last_error_class"],
+        last_error_at=row["last_error_at"],
+        circuit=_circuit(row["circuit_state"], row["circuit_failures"], row["circuit_retry_at"]),
+        lease_owner=row["lease_owner"],
+        lease_until=row["lease_until"] if row["lease_owner"] else None,
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,257 @@
+-- sql/queries/leases.sql: who syncs which account now, and when next; nothing else touches the lease
+-- columns. Leases and due times go by the database's clock, the one clock that all daemons share.
+
+-- name: reprioritise
+-- Give every account the priority of its tenant (domain/priority.py says the same) and pull its due
+-- time forward to the new interval, unless a failure or a throttle set it. $1-$3 are the intervals
+-- in seconds by type and priority. An account that is being written right now waits for next time.
+WITH ranked AS (
+    SELECT tenants.id,
+        CASE
+            WHEN plan = 'premium' THEN 1
+            WHEN last_login_at > now() - interval '1 hour' THEN 2
+            WHEN last_login_at > now() - interval '24 hours' THEN 3
+            ELSE 4
+        END AS priority
+    FROM tenants
+), changing AS (
+    SELECT account.tenant_id, account.id, ranked.priority
+    FROM provider_configs AS account
+    JOIN ranked ON ranked.id = account.tenant_id
+    WHERE account.sync_priority <> ranked.priority
+    FOR NO KEY UPDATE OF account SKIP LOCKED
+)
+UPDATE provider_configs AS account
+SET sync_priority = changing.priority,
+    next_sync_at = CASE
+        WHEN account.attempt = 1 AND account.last_error_at IS NULL AND account.last_synced_at IS NOT NULL
+            THEN least(
+                account.next_sync_at,
+                account.last_synced_at + make_interval(secs => intervals.seconds)
+            )
+        ELSE account.next_sync_at
+    END
+FROM changing, unnest($1::text[], $2::int[], $3::double precision[])
+    AS intervals (provider_type, priority, seconds)
+WHERE account.tenant_id = changing.tenant_id AND account.id = changing.id
+    AND intervals.provider_type = account.provider_type AND intervals.priority = changing.priority
+
+-- name: claim_due
+-- Lease up to $2 due accounts of the priorities $1 to the daemon $3 for $4 seconds. Tenants take
+-- turns: an account's place is its rank in its tenant, what the tenant has under lease counted in,
+-- over the tenant's weight. SKIP LOCKED keeps two daemons off one row, the conditions are checked
+-- again under the lock, and the epoch fences whoever held the account before.
+-- Plan: provider_configs_due_idx.
+WITH held AS (
+    SELECT tenant_id, count(*) AS leases FROM provider_configs
+    WHERE lease_owner IS NOT NULL AND lease_until > now()
+    GROUP BY tenant_id
+), due AS (
+    SELECT account.tenant_id, account.id, account.sync_priority, account.next_sync_at,
+        row_number() OVER (
+            PARTITION BY account.tenant_id ORDER BY account.sync_priority, account.next_sync_at
+        ) AS rank
+    FROM provider_configs AS account
+    WHERE account.is_active AND account.status = 'active'
+        AND account.sync_priority = ANY ($1::int[]) AND account.next_sync_at <= now()
+        AND account.lease_until <= now()
+        AND (account.circuit_state <> 'OPEN' OR account.circuit_retry_at <= now())
+        AND NOT EXISTS (
+            SELECT FROM circuits
+            WHERE circuits.provider_type = account.provider_type
+                AND circuits.endpoint = account.endpoint AND circuits.retry_at > now()
+        )
+), chosen AS (
+    SELECT account.tenant_id, account.id, account.sync_priority, account.next_sync_at,
+        (due.rank + coalesce(held.leases, 0)) / tenants.weight AS turn, tenants.weight
+    FROM due
+    JOIN provider_configs AS account
+        ON account.tenant_id = due.tenant_id AND account.id = due.id
+    JOIN tenants ON tenants.id = due.tenant_id
+    LEFT JOIN held ON held.tenant_id = due.tenant_id
+    WHERE account.is_active AND account.status = 'active' AND account.next_sync_at <= now()
+        AND account.lease_until <= now()
+    ORDER BY due.sync_priority, turn, due.next_sync_at
+    LIMIT $2
+    FOR NO KEY UPDATE OF account SKIP LOCKED
+), leased AS (
+    UPDATE provider_configs AS account
+    SET lease_owner = $3, lease_until = now() + make_interval(secs => $4),
+        lease_epoch = account.lease_epoch + 1,
+        crash_count = account.crash_count + (account.lease_owner IS NOT NULL)::int,
+        circuit_state = CASE account.circuit_state WHEN 'OPEN' THEN 'HALF_OPEN'
+            ELSE account.circuit_state END
+    FROM chosen
+    WHERE account.tenant_id = chosen.tenant_id AND account.id = chosen.id
+    RETURNING account.*, chosen.turn, chosen.weight
+)
+SELECT tenant_id, id, provider_type, endpoint, sync_priority, weight, lease_epoch, attempt, crash_count,
+    auth_refusals, next_sync_at AS due_at, last_synced_at
+FROM leased ORDER BY sync_priority, turn, next_sync_at
+
+-- name: claim_named
+-- Lease the accounts $5 of the tenants $6 as claim_due does, due or not, whatever their circuit.
+WITH chosen AS (
+    SELECT account.tenant_id, account.id, tenants.weight
+    FROM unnest($6::text[], $5::uuid[]) AS named (tenant_id, id)
+    JOIN provider_configs AS account
+        ON account.tenant_id = named.tenant_id AND account.id = named.id
+    JOIN tenants ON tenants.id = account.tenant_id
+    WHERE account.is_active AND account.status = 'active' AND account.sync_priority = ANY ($1::int[])
+        AND account.lease_until <= now()
+    ORDER BY account.sync_priority, account.next_sync_at
+    LIMIT $2
+    FOR NO KEY UPDATE OF account SKIP LOCKED
+)
+UPDATE provider_configs AS account
+SET lease_owner = $3, lease_until = now() + make_interval(secs => $4),
+    lease_epoch = account.lease_epoch + 1,
+    crash_count = account.crash_count + (account.lease_owner IS NOT NULL)::int,
+    circuit_state = CASE account.circuit_state WHEN 'OPEN' THEN 'HALF_OPEN'
+        ELSE account.circuit_state END
+FROM chosen
+WHERE account.tenant_id = chosen.tenant_id AND account.id = chosen.id
+RETURNING account.tenant_id, account.id, provider_type, endpoint, sync_priority, weight, lease_epoch,
+    attempt, crash_count, auth_refusals, least(next_sync_at, now()) AS due_at, last_synced_at
+
+-- name: next_due
+-- Return when an account of the priorities $1 may be claimed next: due, its lease run out, its
+-- circuits letting it through. Plan: provider_configs_due_idx, once for each priority.
+SELECT min(at) FROM (
+    SELECT first.next_sync_at AS at
+    FROM unnest($1::int[]) AS wanted (priority)
+    CROSS JOIN LATERAL (
+        SELECT next_sync_at FROM provider_configs AS account
+        WHERE is_active AND status = 'active' AND sync_priority = wanted.priority
+            AND lease_until <= now() AND circuit_state <> 'OPEN'
+            AND NOT EXISTS (
+                SELECT FROM circuits
+                WHERE circuits.provider_type = account.provider_type
+                    AND circuits.endpoint = account.endpoint AND circuits.retry_at > now()
+            )
+        ORDER BY next_sync_at LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT greatest(next_sync_at, circuit_retry_at, lease_until) FROM provider_configs
+    WHERE is_active AND status = 'active' AND sync_priority = ANY ($1::int[])
+        AND circuit_state = 'OPEN'
+    UNION ALL
+    SELECT greatest(next_sync_at, lease_until) FROM provider_configs
+    WHERE is_active AND status = 'active' AND sync_priority = ANY ($1::int[])
+        AND lease_owner IS NOT NULL AND lease_until > now()
+    UNION ALL
+    SELECT retry_at FROM circuits WHERE retry_at > now()
+) AS moments
+
+-- name: extend
+-- Prolong by $5 seconds the leases on $2 of the tenants $1 with the epochs $3, held by $4; return
+-- those that are lost. A row that a page is being written under is left for next time: waiting for
+-- it would hold up all the others.
+WITH mine AS (
+    SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS lease (tenant_id, id, epoch)
+), free AS (
+    SELECT account.tenant_id, account.id
+    FROM mine JOIN provider_configs AS account
+        ON account.tenant_id = mine.tenant_id AND account.id = mine.id
+    WHERE account.lease_epoch = mine.epoch AND account.lease_owner = $4
+    FOR NO KEY UPDATE OF account SKIP LOCKED
+), extended AS (
+    UPDATE provider_configs AS account SET lease_until = now() + make_interval(secs => $5)
+    FROM free WHERE account.tenant_id = free.tenant_id AND account.id = free.id
+)
+SELECT tenant_id, id, epoch FROM mine
+WHERE NOT EXISTS (
+    SELECT FROM provider_configs AS account
+    WHERE account.tenant_id = mine.tenant_id AND account.id = mine.id
+        AND account.lease_epoch = mine.epoch AND account.lease_owner = $4
+)
+
+-- name: release
+-- Give back the accounts $2 of the tenants $1 leased with the epochs $3 to $4, as they are.
+UPDATE provider_configs AS account SET lease_owner = NULL, lease_until = '-infinity'
+FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS mine (tenant_id, id, epoch)
+WHERE account.tenant_id = mine.tenant_id AND account.id = mine.id
+    AND account.lease_epoch = mine.epoch AND account.lease_owner = $4
+
+-- name: hold_finishing
+-- Lock the account whose lease with the epoch $3 the daemon $4 holds; return its circuit, its
+-- endpoint's, and the time.
+SELECT now() AS now, account.circuit_state AS state, account.circuit_failures AS failures,
+    account.circuit_retry_at AS retry_at, circuits.state AS endpoint_state,
+    circuits.failures AS endpoint_failures, circuits.retry_at AS endpoint_retry_at
+FROM provider_configs AS account
+LEFT JOIN circuits ON circuits.provider_type = account.provider_type
+    AND circuits.endpoint = account.endpoint
+WHERE account.tenant_id = $1 AND account.id = $2 AND account.lease_epoch = $3
+    AND account.lease_owner = $4
+FOR NO KEY UPDATE OF account
+
+-- name: finish_account
+-- Store the outcome of a run and release the lease. $3 how it ended, $4 seconds until the next sync
+-- (NULL: not before somebody acts), $5 the next attempt, $6 refusals in a row, $7 and $8 the error,
+-- $9-$11 the circuit.
+UPDATE provider_configs
+SET last_synced_at = CASE WHEN $3 = 'done' THEN now() ELSE last_synced_at END,
+    next_sync_at = coalesce(now() + make_interval(secs => $4), next_sync_at),
+    attempt = $5, auth_refusals = $6,
+    sync_error_count = CASE
+        WHEN $3 IN ('done', 'sliced') THEN 0
+        WHEN $3 IN ('retry', 'failed', 'needs_reconnect', 'misconfigured') THEN sync_error_count + 1
+        ELSE sync_error_count
+    END,
+    last_error = CASE WHEN $3 IN ('done', 'sliced') THEN NULL ELSE coalesce($7, last_error) END,
+    last_error_class = CASE WHEN $3 IN ('done', 'sliced') THEN NULL
+        WHEN $7 IS NULL THEN last_error_class ELSE $8 END,
+    last_error_at = CASE WHEN $3 IN ('done', 'sliced') THEN NULL
+        WHEN $7 IS NULL THEN last_error_at ELSE now() END,
+    status = CASE
+        WHEN status <> 'active' THEN status
+        WHEN $3 = 'needs_reconnect' THEN 'needs_reconnect'
+        WHEN $3 = 'misconfigured' THEN 'error'
+        ELSE status
+    END,
+    circuit_state = $9, circuit_failures = $10, circuit_retry_at = $11,
+    lease_owner = NULL, lease_until = '-infinity', crash_count = 0
+WHERE tenant_id = $1 AND id = $2
+
+-- name: record_run
+-- Note a finished run.
+INSERT INTO sync_runs (
+    tenant_id, provider_id, queue, instance_id, attempt, result, error_class, error, started_at,
+    duration_ms, created, updated, deleted, quarantined, unexplained, fetched_bytes
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+
+-- name: hold_endpoint
+-- Lock the circuit of an endpoint, made now when it has none.
+INSERT INTO circuits AS circuit (provider_type, endpoint) VALUES ($1, $2)
+ON CONFLICT (provider_type, endpoint) DO UPDATE SET updated_at = circuit.updated_at
+RETURNING state, failures, retry_at
+
+-- name: save_endpoint
+-- Store the circuit of an endpoint.
+UPDATE circuits
+SET state = $3, failures = $4, retry_at = $5, updated_at = now(),
+    opened_at = CASE WHEN $3 = 'CLOSED' THEN NULL ELSE coalesce(opened_at, now()) END
+WHERE provider_type = $1 AND endpoint = $2
+
+-- name: endpoint
+-- Return when the endpoint may be tried again; NULL or no row: now, by everybody.
+SELECT retry_at FROM circuits WHERE provider_type = $1 AND endpoint = $2
+
+-- name: take_probe
+-- Where the time of an endpoint's circuit has come, give the probe to the one caller who gets the
+-- row; it has $3 seconds to report.
+UPDATE circuits
+SET state = 'HALF_OPEN', retry_at = now() + make_interval(secs => $3), updated_at = now()
+WHERE provider_type = $1 AND endpoint = $2 AND retry_at <= now()
+RETURNING retry_at
+
+-- name: heartbeat
+-- Announce the daemon $1 of the version $2.
+INSERT INTO instances (id, version) VALUES ($1, $2)
+ON CONFLICT (id) DO UPDATE SET seen_at = now(), version = excluded.version
+
+-- name: count_instances
+-- Count the daemons that announced themselves within $1 seconds.
+SELECT count(*) FROM instances WHERE seen_at > now() - make_interval(secs => $1)

@@ -138,7 +138,8 @@ class AccountStore:
             await self._database.transact(work)
         except UniqueViolationError as error:
             raise Misconfigured(
-                f"tenant {new.tenant_id} has {new.provider_type} account {new.email_address} already"
+                f"tenant {new.tenant_id} already has the {new.provider_type} account "
+                f"{new.email_address}"
             ) from error
         except CheckViolationError as error:
             raise Misconfigured("the tenant's id or the address is empty or too long") from error

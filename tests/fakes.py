@@ -58,6 +58,15 @@ class MemoryLeaseStore:
         account.job = replace(account.job, epoch=account.job.epoch + 1)
         account.lease_until = self._clock.now() + self._lease
 
+    def fail_endpoint(self, endpoint: str) -> None:
+        """Count a failure on the endpoint's circuit."""
+        self.circuits[endpoint] = after_failure(
+            self.circuits.get(endpoint, Circuit()),
+            self._clock.now(),
+            threshold=self.threshold,
+            timeout=self.timeout,
+        )
+
     async def reprioritise(self) -> int:
         await self._answer()
         self.reprioritised += 1
@@ -124,12 +133,10 @@ class MemoryLeaseStore:
         account.next_sync_at = outcome.next_sync_at
         account.lease_until = None
         account.records.append(record)
-        circuit = self.circuits.get(job.endpoint, Circuit())
         if outcome.counts_on_endpoint:
-            circuit = after_failure(circuit, now, threshold=self.threshold, timeout=self.timeout)
-        elif outcome.result in SUCCEEDED:
-            circuit = after_success(circuit)
-        self.circuits[job.endpoint] = circuit
+            self.fail_endpoint(job.endpoint)
+        elif outcome.result in SUCCEEDED and job.endpoint in self.circuits:
+            self.circuits[job.endpoint] = after_success(self.circuits[job.endpoint])
 
     async def admit(self, job: SyncJob) -> EndpointVerdict:
         await self._answer()

@@ -29,17 +29,31 @@ class UidSet:
         """
         self._firsts = array("I")
         self._lasts = array("I")
-        for first, last in sorted((a, b) if a <= b else (b, a) for a, b in ranges):
-            self._append(max(first, 1), min(last, MAX_UID))
+        late = self._append_ascending(ranges)
+        if late:
+            everything = sorted([*self.ranges(), *late])
+            self._firsts, self._lasts = array("I"), array("I")
+            self._append_ascending(everything)
 
-    def _append(self, first: int, last: int) -> None:
-        if last < first:
-            return
-        if self._lasts and first <= self._lasts[-1] + 1:
-            self._lasts[-1] = max(last, self._lasts[-1])
-        else:
-            self._firsts.append(first)
-            self._lasts.append(last)
+    def _append_ascending(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Append the ranges; return those that begin before the ones already there."""
+        firsts, lasts = self._firsts, self._lasts
+        late: list[tuple[int, int]] = []
+        begin, end = 0, -1  # of the last range so far
+        for one, other in ranges:
+            first, last = (one, other) if one <= other else (other, one)
+            first, last = max(first, 1), min(last, MAX_UID)
+            if first > last:
+                continue
+            if first > end + 1:
+                begin, end = first, last
+                firsts.append(begin)
+                lasts.append(end)
+            elif first >= begin:
+                end = lasts[-1] = max(end, last)
+            else:
+                late.append((first, last))
+        return late
 
     @classmethod
     def of(cls, uids: Iterable[int]) -> Self:

@@ -5,25 +5,25 @@ was read until there is returned.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from emailsync.domain.mail import Flags
 from emailsync.domain.uid_set import MAX_UID
-from emailsync.providers.imap.answers import MAX_MODSEQ, Fetch
+from emailsync.providers.imap.answers import Fetch
 
-MAX_SIZE: Final = 2**63 - 1  #: RFC 9051 section 9, number64
+MAX_NUMBER64: Final = 2**63 - 1  #: RFC 9051 section 9 for sizes, RFC 7162 section 1 for modseq
 MAX_NESTING: Final = 100  #: of a value that is skipped
 
 _ITEM: Final = re.compile(
-    rb"""\ ?(?:
+    rb"""\ *(?:
         UID\ (?P<uid>\d{1,10})
       | FLAGS\ \((?P<flags>[^()]*)\)
       | MODSEQ\ \((?P<modseq>\d{1,20})\)
-      | INTERNALDATE\ "(?P<date>[^"]*)"
-      | RFC822\.SIZE\ (?P<size>\d{1,19})
+      | INTERNALDATE\ "(?P<received_at>[^"]*)"
+      | RFC822\.SIZE\ (?P<size_bytes>\d{1,19})
       | BODY(?:\.PEEK)?\[(?P<section>[^\]]*)\](?:<\d+>)?\ ?(?P<body>NIL|"(?:[^"\\]|\\.)*"|\Z)
       | EMAILID\ \((?P<email_id>[^()]*)\)
       | THREADID\ \((?P<thread_id>[^()]*)\)
@@ -33,16 +33,19 @@ _ITEM: Final = re.compile(
     )(?=[ )]|\Z)""",
     re.VERBOSE | re.IGNORECASE,
 )
-_NAME: Final = re.compile(rb' ?[^ ()\[\]"]+(?:\[[^\]]*\](?:<\d+>)?)? ?')
+_FLAGS_ONLY: Final = re.compile(
+    rb"UID (\d{1,10}) (?:MODSEQ \((\d{1,19})\) )?FLAGS \(([^()]*)\)\)\Z"
+)
+"""What a scan of all flags consists of, a hundred thousand times: read at one go."""
+_NAME: Final = re.compile(rb' *[^ ()\[\]"]+(?:\[[^\]]*\](?:<\d+>)?)? ?')
 _VALUE_PIECE: Final = re.compile(rb' *(?:(\()|(\))|"(?:[^"\\]|\\.)*"|[^ ()"]+)')
 _DATE: Final = re.compile(
-    r" ?(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"
+    rb" ?(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"
 )
 _MONTHS: Final = {
     name: number
     for number, name in enumerate(
-        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
-        start=1,
+        b"jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1
     )
 }
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
@@ -56,8 +59,11 @@ def parse_fetch(sequence: int, parts: Sequence[bytes], position: int) -> Fetch:
         parts: of the framed response, text and literals in turn.
         position: in the first part, behind the opening parenthesis.
     """
-    values: dict[str, bytes] = {}
-    sections: dict[str, bytes | None] = {}
+    flags_only = _FLAGS_ONLY.match(parts[0], position)
+    if flags_only is not None:
+        uid, modseq, flags = flags_only.groups()
+        return Fetch(sequence, _uid(uid), parse_flags(flags), modseq and _number64(modseq))
+    values: dict[str, Any] = {}
     part, text = 0, parts[0]
     while True:
         item = _ITEM.match(text, position)
@@ -73,47 +79,34 @@ def parse_fetch(sequence: int, parts: Sequence[bytes], position: int) -> Fetch:
             break
         assert kind is not None
         if kind != "body":
-            values[kind] = item[kind]
+            name, read = _READERS[kind]
+            values[name] = read(item[kind])
             continue
-        section, value = _section_name(item["section"]), item["body"]
-        if value:
-            sections[section] = None if value[:1] in b"Nn" else unquoted(value)
+        sections = values.setdefault("sections", {})
+        if value := item["body"]:
+            nothing = value[:1] in b"Nn"
+            sections[_section_name(item["section"])] = None if nothing else unquoted(value)
         elif part + 2 < len(parts):
-            sections[section] = parts[part + 1]
+            sections[_section_name(item["section"])] = parts[part + 1]
             part, position = part + 2, 0
             text = parts[part]
         else:
             break
-    return _fetch(sequence, values, sections)
+    return Fetch(sequence, **values)
 
 
-def _fetch(sequence: int, values: dict[str, bytes], sections: dict[str, bytes | None]) -> Fetch:
-    get = values.get
-    uid = int(get("uid", b"0"))
-    flags = get("flags")
-    date = get("date")
-    return Fetch(
-        sequence,
-        uid if 0 < uid <= MAX_UID else None,
-        parse_flags(flags) if flags is not None else None,
-        _bounded(get("modseq"), MAX_MODSEQ),
-        parse_internal_date(date.decode("latin-1")) if date is not None else None,
-        _bounded(get("size"), MAX_SIZE),
-        _text(get("email_id") or get("gmail_id")),
-        _text(get("thread_id") or get("gmail_thread")),
-        sections,
-    )
+def _uid(digits: bytes) -> int | None:
+    uid = int(digits)
+    return uid if 0 < uid <= MAX_UID else None
 
 
-def _bounded(digits: bytes | None, limit: int) -> int | None:
-    if digits is None:
-        return None
+def _number64(digits: bytes) -> int | None:
     number = int(digits)
-    return number if number <= limit else None
+    return number if number <= MAX_NUMBER64 else None
 
 
-def _text(value: bytes | None) -> str | None:
-    return value.decode("latin-1") if value else None
+def _text(value: bytes) -> str | None:
+    return value.decode("latin-1") or None
 
 
 @lru_cache(maxsize=64)
@@ -135,7 +128,7 @@ def parse_flags(raw: bytes) -> Flags:
     )
 
 
-def parse_internal_date(text: str) -> datetime | None:
+def parse_internal_date(text: bytes) -> datetime | None:
     """Read an INTERNALDATE, its day padded with a space, a zero or nothing; None: unreadable."""
     match = _DATE.fullmatch(text)
     if match is None:
@@ -156,11 +149,11 @@ def parse_internal_date(text: str) -> datetime | None:
 
 
 @lru_cache(maxsize=256)
-def _zone(sign: str, hours: str, minutes: str) -> timezone:
+def _zone(sign: bytes, hours: bytes, minutes: bytes) -> timezone:
     offset = timedelta(hours=int(hours), minutes=int(minutes))
     if not offset:
         return UTC
-    return timezone(-offset if sign == "-" else offset)
+    return timezone(-offset if sign == b"-" else offset)
 
 
 def unquoted(quoted: bytes) -> bytes:
@@ -180,7 +173,7 @@ def _skip(parts: Sequence[bytes], part: int, position: int) -> tuple[int, int]:
         if piece is not None:
             position = piece.end()
             depth += bool(piece[1]) - bool(piece[2])
-        elif position == len(parts[part]) and part + 2 < len(parts):
+        elif not parts[part][position:].strip(b" ") and part + 2 < len(parts):
             part, position = part + 2, 0  # the value, or a piece of it, was a literal
         else:
             return -1, 0
@@ -188,3 +181,17 @@ def _skip(parts: Sequence[bytes], part: int, position: int) -> tuple[int, int]:
             return -1, 0
         if depth == 0:
             return part, position
+
+
+_READERS: Final[Mapping[str, tuple[str, Callable[[bytes], Any]]]] = {
+    "uid": ("uid", _uid),
+    "flags": ("flags", parse_flags),
+    "modseq": ("modseq", _number64),
+    "received_at": ("received_at", parse_internal_date),
+    "size_bytes": ("size_bytes", _number64),
+    "email_id": ("email_id", _text),
+    "thread_id": ("thread_id", _text),
+    "gmail_id": ("email_id", _text),
+    "gmail_thread": ("thread_id", _text),
+}
+"""What an item of `_ITEM` is called in `Fetch`, and how it is read."""

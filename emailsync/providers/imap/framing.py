@@ -14,7 +14,7 @@ MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 MAX_LITERALS: Final = 1_000  #: of one response; a FETCH as we ask for it has one, a LIST one
 _MAX_DIGITS: Final = 12  #: of a literal's size; more is no size that anything could hold
 
-_ANNOUNCED: Final = re.compile(rb"~?\{(\d+)\+?\}\Z")
+_ANNOUNCED: Final = re.compile(rb"\{(\d+)\+?\}\Z")
 _TEXT_ONLY: Final = re.compile(rb"\+|\S+ (?:OK|NO|BAD|BYE|PREAUTH)(?: |\Z)", re.IGNORECASE)
 _QUOTES: Final = re.compile(rb'\\.|"', re.DOTALL)
 
@@ -89,11 +89,12 @@ class Framer:
         `{n}` is an announcement only where the grammar has strings: not in the free text of a
         status response (RFC 9051 section 9, resp-text), and not inside quotes.
         """
-        announced = _ANNOUNCED.search(line)
+        brace = line.rfind(b"{")
+        announced = _ANNOUNCED.match(line, max(brace, 0))
         if (
             announced is None
             or _TEXT_ONLY.match(self._parts[0] if self._parts else line)
-            or _QUOTES.findall(line).count(b'"') % 2
+            or _ends_quoted(line)
         ):
             return False
         digits = announced[1]
@@ -106,7 +107,7 @@ class Framer:
             or len(self._parts) >= 2 * MAX_LITERALS
         ):
             raise FramingError("a response without end")
-        self._parts.append(line[: announced.start()])
+        self._parts.append(line[:brace].removesuffix(b"~"))  # literal8, RFC 3516
         self._missing = size
         if not size:
             self._parts.append(b"")
@@ -126,3 +127,10 @@ class Framer:
             self._parts.append(bytes(self._held))
             self._held = bytearray()  # not cleared: that would keep the large buffer
         return position + len(piece)
+
+
+def _ends_quoted(line: bytes) -> bool:
+    quotes = line.count(b'"')
+    if b'\\"' in line:
+        quotes = _QUOTES.findall(line).count(b'"')
+    return bool(quotes % 2)

@@ -111,11 +111,13 @@ class LeaseKeeper:
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
         """Announce this daemon and extend its leases, every heartbeat, until cancelled."""
-        alive = await self._beat()
+        answered = await self._beat()
         task_status.started()
         while True:
-            await anyio.sleep(self._settings.current.cluster.heartbeat_s if alive else RETRY_S)
-            alive = await self._beat()
+            await anyio.sleep(self._settings.current.cluster.heartbeat_s if answered else RETRY_S)
+            before, answered = answered, await self._beat()
+            if before != answered:
+                log.warning("leases.heartbeat_failed" if before else "leases.heartbeat_recovered")
 
     @property
     def _sure_s(self) -> float:
@@ -132,8 +134,7 @@ class LeaseKeeper:
             with anyio.fail_after(first_end_s - asked_s):
                 await self._extend(asked_s)
                 await self._announce()
-        except (StoreUnavailable, TimeoutError) as error:
-            log.warning("leases.heartbeat_failed", error_class=type(error).__name__)
+        except (StoreUnavailable, TimeoutError):
             now_s = self._clock.monotonic()
             self._lose(held for held in self._all() if held.sure_until_s <= now_s)
             return False

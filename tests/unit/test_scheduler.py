@@ -1,0 +1,256 @@
+"""When the scheduler claims, how much, and when it does not."""
+
+from collections import Counter
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from emailsync.domain.jobs import SyncJob
+from emailsync.domain.priority import Priority, QueueName
+from emailsync.domain.runs import RunResult
+from emailsync.sync.progress import Progress
+from jobs import job_of, key_of
+from scheduling import Stage, settings_of
+from virtual_time import START, run_virtually
+
+UNSTAGGERED = {"stagger_ms": 0}
+
+
+async def take_an_hour(_job: SyncJob, _progress: Progress) -> bool:
+    await anyio.sleep(3_600)
+    return False
+
+
+def test_what_is_due_at_the_start_is_claimed_at_once_for_every_queue() -> None:
+    async def main() -> None:
+        stage = Stage()
+        for priority in Priority:
+            stage.store.add(job_of(priority.name, priority=priority))
+
+        async with stage.scheduling():
+            await anyio.sleep(0.5)
+
+        assert {job.priority for job in stage.started} == set(Priority)
+        assert stage.store.reprioritised == 1
+
+    run_virtually(main())
+
+
+def test_more_than_the_queues_have_room_for_stays_in_the_database() -> None:
+    async def main() -> None:
+        stage = Stage(sync=take_an_hour)
+        for number in range(1_000):
+            stage.store.add(job_of(f"t{number}"))
+
+        async with stage.scheduling():
+            for _ in range(20):
+                stage.scheduler.wake()
+                stage.scheduler.tick()
+                await anyio.sleep(10)
+
+            assert stage.engine.queues.waiting(QueueName.HIGH) == 100
+            assert all(claim.limit <= 50 for claim in stage.store.claims)
+
+    run_virtually(main())
+
+
+def test_a_queue_that_runs_low_is_refilled_without_waiting_for_a_tick() -> None:
+    async def main() -> None:
+        stage = Stage(settings_of(email_sync=UNSTAGGERED))
+        for number in range(300):
+            stage.store.add(job_of(f"t{number}"))
+
+        async with stage.scheduling():
+            await anyio.sleep(61)  # five workers, a second each
+
+        assert len(stage.finished) == 300
+        assert len(stage.store.claims) < 40
+
+    run_virtually(main())
+
+
+def test_a_sliced_sync_goes_on_at_once_in_turns_with_the_other_tenants() -> None:
+    async def main() -> None:
+        stage = Stage(
+            settings_of(queues={"high": {"concurrency": 1}}, email_sync={"stagger_ms": 0})
+        )
+
+        async def twenty_seconds(job: SyncJob, _progress: Progress) -> bool:
+            await anyio.sleep(20)
+            return job.key.tenant_id == "big"
+
+        stage.sync = twenty_seconds
+        stage.store.add(job_of("big"))
+        for number in range(3):
+            stage.store.add(job_of("small", number))
+
+        async with stage.scheduling():
+            await anyio.sleep(179)
+
+        order = [job.key.tenant_id for job in stage.started]
+        assert order[:6].count("small") == 3
+        assert order[6:] == ["big"] * 3
+        assert order[0] == "big"
+        assert "big" in order[1:4]  # its next slice waits for two of the others at most
+        assert set(stage.results()) == {RunResult.SLICED, RunResult.DONE}
+
+    run_virtually(main())
+
+
+def test_an_account_that_becomes_due_between_two_ticks_is_not_kept_waiting() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.store.add(job_of("soon", due_at=START + timedelta(seconds=42)))
+        stage.store.add(job_of("later", due_at=START + timedelta(seconds=99)))
+
+        async with stage.scheduling():
+            await anyio.sleep(100.5)
+
+        started = [job.key.tenant_id for job in stage.started]
+        assert started == ["soon", "later"]
+        assert len(stage.store.claims) <= 3 + 4
+
+    run_virtually(main())
+
+
+def test_a_failed_sync_is_tried_again_when_its_backoff_is_over() -> None:
+    async def main() -> None:
+        stage = Stage()
+        attempts: list[tuple[float, int]] = []
+
+        async def fail(job: SyncJob, _progress: Progress) -> bool:
+            attempts.append((stage.clock.monotonic(), job.attempt))
+            raise ZeroDivisionError
+
+        stage.sync = fail
+        stage.store.add(job_of("a"))
+
+        async with stage.scheduling():
+            await anyio.sleep(100)
+
+        assert [attempt for _, attempt in attempts] == [1, 2, 3]
+        assert [at for at, _ in attempts] == pytest.approx([0, 5, 30], abs=0.1)
+        assert stage.results() == [RunResult.RETRY, RunResult.RETRY, RunResult.FAILED]
+
+    run_virtually(main())
+
+
+def test_a_wake_finds_an_account_that_was_just_added() -> None:
+    async def main() -> None:
+        stage = Stage()
+
+        async with stage.scheduling():
+            await anyio.sleep(10)
+            stage.store.add(job_of("new", due_at=stage.clock.now()))
+            stage.scheduler.wake()
+            await anyio.sleep(0.1)
+
+        assert [job.key for job in stage.started] == [key_of("new")]
+
+    run_virtually(main())
+
+
+def test_nothing_is_claimed_and_nothing_spins_while_the_store_is_away() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.store.available = False
+        stage.store.add(job_of("a"))
+        asked = 0
+        reprioritise = stage.store.reprioritise
+
+        async def counted() -> int:
+            nonlocal asked
+            asked += 1
+            return await reprioritise()
+
+        stage.store.reprioritise = counted  # type: ignore[method-assign]  # counts the tries
+
+        async with stage.scheduling():
+            await anyio.sleep(120)
+            assert 20 < asked < 40
+            stage.store.available = True
+            await anyio.sleep(10)
+
+        assert stage.results() == [RunResult.DONE]
+
+    run_virtually(main())
+
+
+def test_a_disabled_scheduler_claims_nothing_until_it_is_enabled() -> None:
+    async def main() -> None:
+        stage = Stage(settings_of(email_sync={"enabled": False}))
+        stage.store.add(job_of("a"))
+
+        async with stage.scheduling():
+            stage.scheduler.tick()
+            await anyio.sleep(1_000)
+            assert stage.store.claims == []
+            stage.settings.current = settings_of()
+            stage.scheduler.wake()
+            await anyio.sleep(2)
+
+        assert stage.results() == [RunResult.DONE]
+
+    run_virtually(main())
+
+
+def test_each_queue_is_served_in_every_cycle_however_full_the_others_are() -> None:
+    async def main() -> None:
+        stage = Stage(settings_of(email_sync=UNSTAGGERED, limits={"imap": {"concurrent": 3}}))
+        for number in range(400):
+            for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW):
+                stage.store.add(job_of(f"{priority}-{number}", priority=priority))
+
+        async with stage.scheduling():
+            await anyio.sleep(100)
+
+        turns = Counter(job.queue for job in stage.started)
+        assert turns[QueueName.LOW] == pytest.approx(60, abs=10)
+        assert turns[QueueName.HIGH] == pytest.approx(150, abs=15)
+
+    run_virtually(main())
+
+
+def test_a_stopping_engine_lets_jobs_end_gives_leases_back_and_claims_no_more() -> None:
+    async def main() -> None:
+        stage = Stage(settings_of(queues={"high": {"concurrency": 2}}))
+        for number in range(10):
+            stage.store.add(job_of(f"t{number}"))
+
+        async with anyio.create_task_group() as group:
+            await group.start(stage.engine.run)
+            await group.start(stage.scheduler.run)
+            await anyio.sleep(0.5)
+            await stage.engine.stop(grace_s=20)
+            stage.scheduler.tick()
+            await anyio.sleep(60)
+            group.cancel_scope.cancel()
+
+        assert stage.results() == [RunResult.DONE, RunResult.DONE]
+        assert stage.store.leased() == set()
+
+    run_virtually(main())
+
+
+def test_a_job_that_outlasts_the_grace_is_cut_short_and_due_again_at_once() -> None:
+    async def main() -> None:
+        stage = Stage(sync=take_an_hour)
+        stage.store.add(job_of("a"))
+
+        async with anyio.create_task_group() as group:
+            await group.start(stage.engine.run)
+            await group.start(stage.scheduler.run)
+            await anyio.sleep(5)
+            await stage.engine.stop(grace_s=20)
+            stopped_at = stage.clock.monotonic()
+            group.cancel_scope.cancel()
+
+        account = stage.store.accounts[key_of("a")]
+        assert stopped_at == pytest.approx(25, abs=0.1)
+        assert stage.results() == [RunResult.CANCELLED]
+        assert account.next_sync_at == START + timedelta(seconds=25)
+        assert account.job.attempt == 1
+        assert stage.store.leased() == set()
+
+    run_virtually(main())

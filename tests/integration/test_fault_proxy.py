@@ -1,9 +1,11 @@
 """The fault proxy does the damage it promises, to the byte, and none that it does not."""
 
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -15,29 +17,22 @@ PAYLOAD = bytes(range(256)) * 1000
 
 @pytest.fixture
 def proxy() -> Iterator[FaultProxy]:
-    """A proxy in front of a server that answers each connection with PAYLOAD and closes it."""
-    with socket.create_server((LOOPBACK, 0)) as server:
-        thread = threading.Thread(target=_answer, args=[server])
+    """A proxy in front of a server that says PAYLOAD and then listens until the client goes."""
+    with socketserver.ThreadingTCPServer((LOOPBACK, 0), _SayPayload) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
-        with running_proxy(server.getsockname()[1]) as running:
+        with running_proxy(server.server_address[1]) as running:
             yield running
-        server.shutdown(socket.SHUT_RDWR)
+        server.shutdown()
         thread.join()
 
 
-def _answer(server: socket.socket) -> None:
-    while True:
-        try:
-            connection, _ = server.accept()
-        except OSError:
-            return
-        with connection:
-            try:
-                connection.sendall(PAYLOAD)
-                connection.shutdown(socket.SHUT_WR)
-                connection.recv(1)
-            except ConnectionError:
-                continue
+class _SayPayload(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with suppress(ConnectionError):
+            self.request.sendall(PAYLOAD)
+            while self.request.recv(65_536):
+                pass
 
 
 def _connect(proxy: FaultProxy) -> socket.socket:
@@ -45,8 +40,9 @@ def _connect(proxy: FaultProxy) -> socket.socket:
 
 
 def _read_all(connection: socket.socket) -> bytes:
+    """Return what comes until all of PAYLOAD is there or the connection ends."""
     received = b""
-    while data := connection.recv(65_536):
+    while len(received) < len(PAYLOAD) and (data := connection.recv(65_536)):
         received += data
     return received
 
@@ -89,9 +85,10 @@ def test_what_the_client_sends_can_be_cut_too(proxy: FaultProxy) -> None:
     proxy.to_server = Faults(at_byte=3, ending=Ending.RESET)
 
     with _connect(proxy) as client:
+        assert _read_all(client) == PAYLOAD
         client.sendall(b"abcdef")
         with pytest.raises(ConnectionResetError):
-            _read_all(client)
+            client.recv(1)
 
 
 def test_pieces_arrive_in_order_and_complete(proxy: FaultProxy) -> None:

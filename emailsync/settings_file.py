@@ -19,6 +19,10 @@ from pydantic_core import ErrorDetails
 from emailsync.config import Settings
 
 KeyPath = tuple[str, ...]
+LIVE_SECTIONS: Final = frozenset({"limits", "intervals", "queues", "circuit_breaker", "logging"})
+LIVE_KEYS: Final = frozenset(
+    ("email_sync", key) for key in ("enabled", "cron", "batch_size", "stagger_ms")
+)
 TRUE: Final = frozenset({"1", "true", "yes", "on"})
 FALSE: Final = frozenset({"0", "false", "no", "off"})
 SHOWN_AT_MOST: Final = 60  #: characters of a refused value
@@ -125,12 +129,6 @@ def with_live_keys(old: Settings, new: Settings) -> Settings:
         if _is_live(key):
             _set_at(values, key, value)
     return Settings.model_validate(values)
-
-
-LIVE_SECTIONS: Final = frozenset({"limits", "intervals", "queues", "circuit_breaker", "logging"})
-LIVE_KEYS: Final = frozenset(
-    {("email_sync", "enabled"), ("email_sync", "batch_size"), ("email_sync", "stagger_ms")}
-)
 
 
 def _is_live(key: KeyPath) -> bool:

@@ -93,18 +93,28 @@ def plain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except ConfigInvalid as exc:
-        _complain(*(str(problem) for problem in exc.problems))
-        raise typer.Exit(ExitCode.USAGE) from None
-    except CommandFailed as exc:
-        _complain(str(exc))
-        raise typer.Exit(exc.code) from None
-    except SecretError as exc:
-        _complain(str(exc))
-        raise typer.Exit(ExitCode.USAGE) from None
-    except SyncError as exc:
-        _complain(str(exc))
-        raise typer.Exit(ExitCode.FAILED) from None
+    except Exception as raised:
+        error = _innermost(raised)
+        match error:
+            case ConfigInvalid():
+                code, lines = ExitCode.USAGE, [str(problem) for problem in error.problems]
+            case CommandFailed():
+                code, lines = error.code, [str(error)]
+            case SecretError():
+                code, lines = ExitCode.USAGE, [str(error)]
+            case SyncError():
+                code, lines = ExitCode.FAILED, [str(error)]
+            case _:
+                raise
+        _complain(*lines)
+        raise typer.Exit(code) from None
+
+
+def _innermost(error: Exception) -> Exception:
+    """Return the one error that a task group wrapped; several at once are left as they are."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _complain(*lines: str) -> None:

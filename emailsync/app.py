@@ -1,0 +1,263 @@
+"""The map of the program: what the daemon is made of, how it starts, reloads and stops.
+
+Everything is built here and given to whoever needs it; no other module knows all the others. A
+database that is away at the start is waited for, with the health pages already up.
+"""
+
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from os import getpid
+from typing import Final
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import structlog
+
+from emailsync import logs
+from emailsync.api.health import health_routes
+from emailsync.api.server import bind, build_api, serve
+from emailsync.config import LiveSettings, Settings
+from emailsync.crypto import KeyRing
+from emailsync.domain.errors import Misconfigured, StoreUnavailable
+from emailsync.housekeeping import keep_counting, keep_tidy, watch_event_loop
+from emailsync.metrics import Metrics
+from emailsync.mime.pool import MimeParser
+from emailsync.ports import Clock, LeaseStore
+from emailsync.providers.registry import session_openers
+from emailsync.scheduling.engine import SyncEngine
+from emailsync.scheduling.live_pipeline import LivePipeline
+from emailsync.sd_notify import ServiceManager
+from emailsync.secret_files import open_key_ring, open_tokens
+from emailsync.settings_file import ConfigInvalid, restart_needed, with_live_keys
+from emailsync.store.database import Database
+from emailsync.store.leases import PostgresLeaseStore
+from emailsync.store.mail import PostgresMailStore
+from emailsync.store.opening import database_server, opened_database
+from emailsync.store.wake import listen_for_wake
+from emailsync.sync.run_job import RunJob
+
+GRACE_S: Final = 20.0  #: that running jobs get to end by themselves when the daemon stops
+DEADLINE_S: Final = 25  #: after which the kernel ends a daemon that cannot stop; systemd waits 30
+FIRST_RETRY_S: Final = 1.0  #: after the database was not there at the start; doubled each time
+LONGEST_RETRY_S: Final = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """Return the wall clock, aware UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Syncing:
+    """What runs syncs, ready to be started and fed."""
+
+    engine: SyncEngine
+    leases: LeaseStore
+
+
+@asynccontextmanager
+async def open_syncing(
+    live: LiveSettings,
+    *,
+    database: Database,
+    keys: KeyRing,
+    metrics: Metrics,
+    clock: Clock,
+    instance_id: str,
+) -> AsyncIterator[Syncing]:
+    """Build what a sync needs, from the database's rows to the provider's sockets."""
+    mail = PostgresMailStore(database, keys, live)
+    leases = PostgresLeaseStore(database, live, instance_id)
+    with session_openers(live) as openers:
+        async with MimeParser() as parser:
+            engine = SyncEngine(
+                settings=live,
+                store=leases,
+                run_job=RunJob(mail, openers, parser),
+                clock=clock,
+                metrics=metrics,
+                instance_id=instance_id,
+            )
+            yield Syncing(engine, leases)
+
+
+def instance_name(settings: Settings) -> str:
+    """Return the name of this process among all that share the database."""
+    return settings.cluster.instance_id or f"{socket.gethostname()}:{getpid()}"
+
+
+async def run_daemon(
+    settings: Settings, load_again: Callable[[], Settings], environ: Mapping[str, str]
+) -> int:
+    """Run until a signal stops it; return the exit code.
+
+    Args:
+        settings: valid ones.
+        load_again: reads the settings once more, for a reload; raises ConfigInvalid.
+        environ: where systemd says how it wants to be told.
+
+    Raises:
+        SecretFileError: a key or token file cannot be used.
+        SyncError: the database cannot be used at all, see `opened_database`.
+    """
+    logs.configure(level=settings.logging.level, form=settings.logging.format)
+    daemon = Daemon(settings, load_again, ServiceManager(environ))
+    await daemon.run()
+    log.info("daemon.stopped")
+    return 0
+
+
+class Daemon:
+    """One daemon, from its start to its stop."""
+
+    def __init__(
+        self, settings: Settings, load_again: Callable[[], Settings], manager: ServiceManager
+    ) -> None:
+        self._settings = settings  #: as at the start; what may change is in `_live`
+        self._live = LiveSettings(settings)
+        self._load_again = load_again
+        self._manager = manager
+        self._keys = open_key_ring(settings)
+        self._tokens = open_tokens(settings)
+        self._metrics = Metrics()
+        self._clock = SystemClock()
+        self._stop = anyio.Event()
+        self._database: Database | None = None
+        self._pipeline: LivePipeline | None = None
+        self._running: Callable[[], int] = lambda: 0
+
+    async def run(self) -> None:
+        """Serve the health pages, sync, and obey signals until told to stop."""
+        listener = self._listener()
+        api = build_api(health_routes(self._metrics, self._is_ready), self._tokens)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._obey_signals, group.cancel_scope, name="signals")
+            group.start_soon(serve, api, listener, name="http")
+            group.start_soon(watch_event_loop, self._metrics, self._clock, name="loop watch")
+            group.start_soon(self._manager.keep_watchdog_calm, name="watchdog")
+            await self._open_and_sync()
+            group.cancel_scope.cancel()
+
+    def _listener(self) -> socket.socket:
+        address = self._settings.http.listen
+        try:
+            return bind(*self._settings.http.address)
+        except OSError as error:
+            raise Misconfigured(f"http.listen: {address}: {error.strerror}") from error
+
+    async def _open_and_sync(self) -> None:
+        async with AsyncExitStack() as stack:
+            url = await stack.enter_async_context(database_server(self._settings, attach=False))
+            self._database = await self._opened(stack, url)
+            if self._database is None:
+                return
+            syncing = await stack.enter_async_context(
+                open_syncing(
+                    self._live,
+                    database=self._database,
+                    keys=self._keys,
+                    metrics=self._metrics,
+                    clock=self._clock,
+                    instance_id=instance_name(self._settings),
+                )
+            )
+            await self._sync(url, self._database, syncing)
+            self._database = None
+
+    async def _opened(self, stack: AsyncExitStack, url: str) -> Database | None:
+        """Wait for the database; None when told to stop meanwhile."""
+        retry_s = FIRST_RETRY_S
+        while not self._stop.is_set():
+            try:
+                return await stack.enter_async_context(opened_database(url, self._settings))
+            except StoreUnavailable as error:
+                log.warning("database.unavailable", error=error.message, retry_in_s=retry_s)
+                self._manager.ready()
+                self._manager.status("waiting for the database")
+            with anyio.move_on_after(retry_s):
+                await self._stop.wait()
+            retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+        return None
+
+    async def _sync(self, url: str, database: Database, syncing: Syncing) -> None:
+        """Sync what is due until told to stop; then let running jobs end."""
+        queues = syncing.engine.queues
+        pipeline = self._pipeline = LivePipeline(
+            engine=syncing.engine, store=syncing.leases, settings=self._live, clock=self._clock
+        )
+        self._running = queues.running
+        async with anyio.create_task_group() as group:
+            await group.start(pipeline.run, name="pipeline")
+            group.start_soon(listen_for_wake, url, pipeline.wake, name="wake listener")
+            group.start_soon(keep_counting, database, queues, self._metrics, name="counting")
+            group.start_soon(keep_tidy, database, self._live, self._clock, name="retention")
+            self._manager.ready()
+            self._manager.status("syncing")
+            log.info("daemon.started", instance_id=instance_name(self._settings))
+            await self._stop.wait()
+            with ended_by_the_kernel(after_s=DEADLINE_S):
+                await pipeline.stop(grace_s=GRACE_S)
+            group.cancel_scope.cancel()
+        self._pipeline = None
+
+    async def _is_ready(self) -> bool:
+        return self._database is not None and await self._database.is_ready()
+
+    async def _obey_signals(self, everything: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    await self._reload()
+                elif not self._stop.is_set():
+                    log.info("daemon.stopping", running=self._running())
+                    self._manager.stopping()
+                    self._stop.set()
+                else:
+                    log.warning("daemon.stopped_at_once", running=self._running())
+                    everything.cancel()
+
+    async def _reload(self) -> None:
+        """Put the live keys of the file in force; an invalid file changes nothing."""
+        self._manager.reloading()
+        try:
+            loaded = await anyio.to_thread.run_sync(self._load_again)
+        except ConfigInvalid as exc:
+            self._metrics.reload_refused()
+            log.warning("config.reload_refused", problems=[str(each) for each in exc.problems])
+        else:
+            ignored = restart_needed(self._live.current, loaded)
+            self._live.current = with_live_keys(self._live.current, loaded)
+            logging = self._live.current.logging
+            logs.configure(level=logging.level, form=logging.format)
+            if self._pipeline is not None:
+                await self._pipeline.resize()
+            log.info("config.reloaded", restart_needed=ignored)
+        self._manager.ready()
+
+
+@contextmanager
+def ended_by_the_kernel(*, after_s: int) -> Iterator[None]:
+    """Bound the body even if it hangs in what cannot be cancelled: SIGALRM ends the process.
+
+    Leases of a daemon that ends so run out by themselves, as after any crash.
+    """
+    signal.alarm(after_s)
+    try:
+        yield
+    finally:
+        signal.alarm(0)

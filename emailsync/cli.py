@@ -1,0 +1,240 @@
+"""The command line: words to calls. What a command does is in `emailsync.commands`.
+
+Without a subcommand it is the daemon. Secrets are read from stdin only: arguments show in `ps`.
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import anyio
+import typer
+
+from emailsync import logs
+from emailsync.app import run_daemon
+from emailsync.commands import accounts, schema, syncing
+from emailsync.commands.check import check as check_everything
+from emailsync.commands.output import Answer, CommandFailed, ExitCode, plain_errors
+from emailsync.config import Settings
+from emailsync.crypto import Secret
+from emailsync.domain.accounts import ProviderType, TenantId
+from emailsync.providers.imap.dialling import Security
+from emailsync.settings_file import load
+from emailsync.store.accounts import NewAccount
+
+Command = Callable[[Settings, Answer], Awaitable[int]]
+
+app = typer.Typer(
+    name="emailsyncd",
+    help="Keeps many tenants' mailboxes in step with your own Postgres.",
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, secrets among them
+)
+account_app = typer.Typer(help="The accounts that are synced.", no_args_is_help=True)
+app.add_typer(account_app, name="account")
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
+Which = Annotated[str, typer.Argument(metavar="EMAIL_OR_ID", help="The account.")]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[EMAIL_OR_ID]...", help="The accounts.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="The settings, in TOML.")
+    ] = None,
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is, and exit.")
+    ] = False,
+) -> None:
+    """Run the daemon in the foreground, or one of the commands below."""
+    if show_version:
+        typer.echo(f"emailsyncd {version('emailsync')}")
+        raise typer.Exit
+    context.obj = config
+    if context.invoked_subcommand is None:
+        with plain_errors():
+            path = _given(config)
+            load_settings = partial(load, path, os.environ)
+            code = _run_async(run_daemon, load_settings(), load_settings, os.environ)
+        raise typer.Exit(code)
+
+
+@app.command()
+def demo(
+    tenants: Annotated[int, typer.Option(min=1, max=10_000, help="How many tenants.")] = 20,
+    listen: Annotated[
+        str, typer.Option(help="Where the health pages are served.")
+    ] = "127.0.0.1:8025",
+) -> None:
+    """Show everything at work on generated mail: needs no server and leaves nothing behind."""
+    # Only here: the demo's packages are an extra that a server does not need.
+    from emailsync.demo import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(run_demo(tenants, listen))
+
+
+@app.command()
+def migrate(context: typer.Context, *, as_json: Json = False) -> None:
+    """Bring the database's schema up to date."""
+    _run(context, schema.migrate_schema, as_json=as_json)
+
+
+@app.command()
+def check(context: typer.Context, *, as_json: Json = False) -> None:
+    """Look at settings, secrets, database and limits; say what falls short and why."""
+    _run(context, check_everything, as_json=as_json)
+
+
+@app.command()
+def rekey(context: typer.Context, *, as_json: Json = False) -> None:
+    """Encrypt every stored credential under the newest key; may be stopped and repeated."""
+    _run(context, accounts.rekey, as_json=as_json)
+
+
+@app.command()
+def sync(context: typer.Context, names: Names = None, *, as_json: Json = False) -> None:
+    """Bring the named accounts, or all active ones, fully up to date; then exit.
+
+    Exits with 3 when some could not be synced.
+    """
+    _run(
+        context,
+        partial(syncing.sync, names or []),
+        as_json=as_json,
+        verbose=not sys.stderr.isatty(),
+    )
+
+
+@account_app.command("add")
+def account_add(
+    context: typer.Context,
+    *,
+    tenant: Annotated[str, typer.Option(help="The tenant's id; it is made if it is new.")],
+    kind: Annotated[ProviderType, typer.Option("--type", help="How the mailbox is spoken to.")],
+    email: Annotated[str, typer.Option(help="The mailbox's address.")],
+    host: Annotated[str | None, typer.Option(help="The IMAP server.")] = None,
+    port: Annotated[int | None, typer.Option(help="993, or 143 for starttls and none.")] = None,
+    security: Annotated[Security, typer.Option(help="How the connection is protected.")] = (
+        Security.TLS
+    ),
+    username: Annotated[str | None, typer.Option(help="By default the address.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from stdin.")
+    ] = False,
+    refresh_token_stdin: Annotated[
+        bool, typer.Option("--refresh-token-stdin", help="Read an OAuth refresh token from stdin.")
+    ] = False,
+    no_test: Annotated[bool, typer.Option("--no-test", help="Do not try the login first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Add an account; its login is tried first."""
+    is_imap = kind is ProviderType.IMAP
+    with plain_errors():
+        wanted = NewAccount(
+            tenant_id=TenantId(tenant),
+            provider_type=kind,
+            email_address=email,
+            settings=accounts.imap_settings(host, port, security, username or email)
+            if is_imap
+            else {},
+            credentials=_credentials(
+                password=password_stdin, refresh_token=refresh_token_stdin, is_imap=is_imap
+            ),
+        )
+    _run(context, partial(accounts.add, wanted, test=not no_test), as_json=as_json)
+
+
+@account_app.command("list")
+def account_list(
+    context: typer.Context,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """List the accounts and how they are."""
+    _run(context, partial(accounts.list_all, tenant), as_json=as_json)
+
+
+@account_app.command("show")
+def account_show(context: typer.Context, which: Which, *, as_json: Json = False) -> None:
+    """Show one account; its secrets are never shown."""
+    _run(context, partial(accounts.show, which), as_json=as_json)
+
+
+@account_app.command("explain")
+def account_explain(context: typer.Context, which: Which, *, as_json: Json = False) -> None:
+    """Say why an account is where it is, when it runs next, and what is stored of it."""
+    _run(context, partial(accounts.explain, which), as_json=as_json)
+
+
+@account_app.command("pause")
+def account_pause(context: typer.Context, which: Which, *, as_json: Json = False) -> None:
+    """Stop syncing an account; what is stored stays."""
+    _run(context, partial(accounts.pause, which), as_json=as_json)
+
+
+@account_app.command("resume")
+def account_resume(context: typer.Context, which: Which, *, as_json: Json = False) -> None:
+    """Sync an account again, at once: after a pause, or after its error was put right."""
+    _run(context, partial(accounts.resume, which), as_json=as_json)
+
+
+@account_app.command("remove")
+def account_remove(
+    context: typer.Context,
+    which: Which,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove an account and everything stored of it."""
+    question = f"Remove {which} and every message stored of it?"
+    if not yes and not (sys.stdin.isatty() and typer.confirm(question)):
+        with plain_errors():
+            raise CommandFailed("nothing was removed; --yes removes without asking", ExitCode.USAGE)
+    _run(context, partial(accounts.remove, which), as_json=as_json)
+
+
+def _run(
+    context: typer.Context, command: Command, *, as_json: bool, verbose: bool = False
+) -> NoReturn:
+    """Run a command on the settings; it speaks on stdout, and on stderr only of what goes wrong."""
+    with plain_errors():
+        settings = load(_given(context.obj), os.environ)
+        level = settings.logging.level if verbose else "warning"
+        logs.configure(level=level, form=settings.logging.format)
+        code = _run_async(command, settings, Answer(as_json=as_json))
+    raise typer.Exit(code)
+
+
+def _run_async(function: Callable[..., Awaitable[int]], *arguments: object) -> int:
+    return anyio.run(function, *arguments, backend_options={"use_uvloop": True})
+
+
+def _given(config: Path | None) -> Path:
+    if config is None:
+        raise CommandFailed(
+            "--config FILE is missing, before the command; config.example.toml shows every setting",
+            ExitCode.USAGE,
+        )
+    return config
+
+
+def _credentials(*, password: bool, refresh_token: bool, is_imap: bool) -> dict[str, Secret]:
+    """Read the one secret that this type of account has."""
+    option = "--password-stdin" if is_imap else "--refresh-token-stdin"
+    if (password, refresh_token) != (is_imap, not is_imap):
+        raise CommandFailed(f"this type of account takes {option}", ExitCode.USAGE)
+    secret = sys.stdin.readline().rstrip("\r\n")  # a space at the end may belong to it
+    if not secret:
+        raise CommandFailed(f"{option}: there is nothing on stdin", ExitCode.USAGE)
+    return {"password" if is_imap else "refresh_token": Secret(secret)}

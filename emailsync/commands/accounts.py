@@ -1,0 +1,236 @@
+"""`emailsyncd account ...` and `rekey`: what the operator does with accounts."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+from uuid import uuid4
+
+from emailsync.commands.explaining import reasons
+from emailsync.commands.installation import Installation, opened_installation
+from emailsync.commands.output import Answer, CommandFailed, ExitCode
+from emailsync.config import LiveSettings, Settings
+from emailsync.domain.accounts import AccountId, AccountKey, TenantId
+from emailsync.domain.errors import (
+    AuthRefused,
+    AuthUnproven,
+    Misconfigured,
+    SyncError,
+    Unreachable,
+)
+from emailsync.ports import Account
+from emailsync.providers.imap.dialling import Security
+from emailsync.providers.imap.opener import ImapAccountSettings
+from emailsync.providers.registry import session_openers
+from emailsync.store.accounts import AccountInfo, AccountStore, NewAccount, RunInfo
+from emailsync.store.rekeying import rekey as rekey_all
+
+IMPLICIT_TLS_PORT: Final = 993
+PLAIN_PORT: Final = 143
+LISTED: Final = (
+    "tenant_id", "email_address", "provider_type", "status", "priority", "last_synced_at",
+    "next_sync_at", "last_error", "id",
+)  # fmt: skip
+
+
+def imap_settings(
+    host: str | None, port: int | None, security: Security, username: str
+) -> Mapping[str, Any]:
+    """Return the settings of an IMAP account, checked.
+
+    Raises:
+        CommandFailed: one is missing or wrong.
+    """
+    if host is None:
+        raise CommandFailed("--host is missing: the IMAP server's name", ExitCode.USAGE)
+    usual_port = IMPLICIT_TLS_PORT if security is Security.TLS else PLAIN_PORT
+    settings = {
+        "host": host,
+        "port": port or usual_port,
+        "security": security.value,
+        "username": username,
+    }
+    try:
+        ImapAccountSettings.read(settings)
+    except Misconfigured as error:
+        raise CommandFailed(str(error), ExitCode.USAGE) from error
+    return settings
+
+
+async def add(new: NewAccount, settings: Settings, answer: Answer, *, test: bool) -> int:
+    """Add an account; with `test` only if its login works."""
+    async with opened_installation(settings) as installation:
+        if test:
+            await _try_login(settings, new)
+        key = await installation.accounts.add(new)
+    answer.say(
+        f"added {new.email_address} of tenant {new.tenant_id} as {key.account_id}",
+        id=str(key.account_id),
+        tenant_id=key.tenant_id,
+    )
+    return ExitCode.OK
+
+
+async def list_all(tenant: str | None, settings: Settings, answer: Answer) -> int:
+    """List accounts."""
+    async with opened_installation(settings) as installation:
+        found = await installation.accounts.list_all(None if tenant is None else TenantId(tenant))
+    answer.table(LISTED, [_facts(account) for account in found])
+    return ExitCode.OK
+
+
+async def show(which: str, settings: Settings, answer: Answer) -> int:
+    """Show one account."""
+    async with opened_installation(settings) as installation:
+        answer.facts(_facts(await find_one(installation, which)))
+    return ExitCode.OK
+
+
+async def explain(which: str, settings: Settings, answer: Answer) -> int:
+    """Say why an account is where it is."""
+    async with opened_installation(settings) as installation:
+        key = (await find_one(installation, which)).key
+        explained = await installation.accounts.explain(key)
+    if explained is None:
+        raise CommandFailed(f"{which} was removed meanwhile")
+    account = explained.account
+    answer.facts(
+        {
+            **{name: value for name, value in _facts(account).items() if name != "settings"},
+            "because": list(reasons(explained)),
+            "messages": f"{explained.stored_messages} stored of {explained.remote_messages}"
+            f" in {explained.folders} folders",
+            "folders_with_older_mail_to_come": explained.backfilling_folders,
+            "folders_that_differ": explained.differing_folders,
+            "quarantined": explained.quarantined,
+            "last_runs": [_run_line(run) for run in explained.runs],
+        }
+    )
+    return ExitCode.OK
+
+
+async def pause(which: str, settings: Settings, answer: Answer) -> int:
+    """Stop syncing an account."""
+    return await _change(which, AccountStore.pause, "paused", settings, answer)
+
+
+async def resume(which: str, settings: Settings, answer: Answer) -> int:
+    """Sync an account again."""
+    return await _change(which, AccountStore.resume, "resumed", settings, answer)
+
+
+async def remove(which: str, settings: Settings, answer: Answer) -> int:
+    """Remove an account with its mail."""
+    return await _change(which, AccountStore.remove, "removed", settings, answer)
+
+
+async def rekey(settings: Settings, answer: Answer) -> int:
+    """Re-encrypt every credential under the newest key."""
+    async with opened_installation(settings) as installation:
+        done = await rekey_all(installation.database, installation.keys)
+        newest = installation.keys.newest
+    unreadable = [str(key.account_id) for key in done.unreadable]
+    line = f"{done.changed} re-encrypted under {newest!r}, {done.current} were already"
+    if unreadable:
+        line += f"; no key of the file opens those of {', '.join(unreadable)}: add their old key"
+    answer.say(line, key=newest, changed=done.changed, current=done.current, unreadable=unreadable)
+    return ExitCode.FAILED if unreadable else ExitCode.OK
+
+
+async def find_one(installation: Installation, which: str) -> AccountInfo:
+    """Return the one account that is meant.
+
+    Raises:
+        CommandFailed: there is none, or several tenants have this address.
+    """
+    found = await installation.accounts.find(which)
+    if not found:
+        raise CommandFailed(f"there is no account {which}", ExitCode.USAGE)
+    if len(found) > 1:
+        ids = ", ".join(f"{each.key.account_id} ({each.key.tenant_id})" for each in found)
+        raise CommandFailed(
+            f"{which} is several accounts, name one by its id: {ids}", ExitCode.USAGE
+        )
+    return found[0]
+
+
+async def _change(
+    which: str,
+    change: Callable[[AccountStore, AccountKey], Awaitable[bool]],
+    done: str,
+    settings: Settings,
+    answer: Answer,
+) -> int:
+    async with opened_installation(settings) as installation:
+        account = await find_one(installation, which)
+        await change(installation.accounts, account.key)
+    account_id = str(account.key.account_id)
+    answer.say(f"{done} {account.email_address} ({account_id})", id=account_id, done=done)
+    return ExitCode.OK
+
+
+async def _try_login(settings: Settings, new: NewAccount) -> None:
+    """Log in as the daemon would.
+
+    Raises:
+        CommandFailed: it does not work; the message says what to look at.
+    """
+    account = Account(
+        key=AccountKey(new.tenant_id, AccountId(uuid4())),
+        provider_type=new.provider_type,
+        email_address=new.email_address,
+        settings=new.settings,
+        credentials=new.credentials,
+    )
+    with session_openers(LiveSettings(settings)) as openers:
+        opener = openers.get(new.provider_type)
+        if opener is None:
+            raise CommandFailed(f"this version does not sync {new.provider_type} accounts")
+        try:
+            await opener.test(account)
+        except SyncError as error:
+            raise CommandFailed(f"nothing was added: {error}; {_advice(error)}") from error
+
+
+def _advice(error: SyncError) -> str:
+    match error:
+        case AuthRefused() | AuthUnproven():
+            advice = "check user name and password (many providers want an app password)"
+        case Unreachable():
+            advice = "check --host, --port and --security"
+        case Misconfigured():
+            advice = "correct this"
+        case _:
+            advice = "try again later"
+    return f"{advice}, or add it untried with --no-test"
+
+
+def _facts(account: AccountInfo) -> dict[str, Any]:
+    """Return an account as names and values; its credentials are not among them."""
+    return {
+        "id": str(account.key.account_id),
+        "tenant_id": account.key.tenant_id,
+        "provider_type": account.provider_type.value,
+        "email_address": account.email_address,
+        "settings": dict(account.settings),
+        "status": account.status.value,
+        "is_active": account.is_active,
+        "priority": account.priority.name.lower(),
+        "last_synced_at": account.last_synced_at,
+        "next_sync_at": account.next_sync_at,
+        "attempt": account.attempt,
+        "sync_error_count": account.sync_error_count,
+        "last_error": account.last_error,
+        "last_error_class": account.last_error_class,
+        "last_error_at": account.last_error_at,
+        "endpoint": account.endpoint,
+        "circuit_state": account.circuit.state.value,
+        "lease_owner": account.lease_owner,
+        "lease_until": account.lease_until,
+        "created_at": account.created_at,
+    }
+
+
+def _run_line(run: RunInfo) -> dict[str, Any]:
+    facts = asdict(run)
+    del facts["duration"]
+    return {**facts, "result": run.result.value, "duration_s": run.duration.total_seconds()}

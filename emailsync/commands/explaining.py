@@ -1,0 +1,55 @@
+"""Why an account is where it is, in sentences: who or what holds it up, and who has to act."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from emailsync.domain.accounts import AccountStatus
+from emailsync.domain.circuit import Circuit, CircuitState
+from emailsync.store.accounts import Explanation
+
+WHO_ACTS: Final = {
+    AccountStatus.PAUSED: "it is paused: `emailsyncd account resume` starts it again",
+    AccountStatus.NEEDS_RECONNECT: "the server refused the login: its owner has to give new "
+    "credentials, nothing tries again before",
+    AccountStatus.ERROR: "its settings cannot work: the operator has to correct them, then "
+    "`emailsyncd account resume`",
+}
+
+
+def reasons(explained: Explanation) -> Iterator[str]:
+    """Yield what keeps the account from being synced right now, the most final first."""
+    account, now = explained.account, explained.now
+    if account.status in WHO_ACTS:
+        yield WHO_ACTS[account.status]
+        return
+    if not account.is_active:
+        yield "the application switched it off (is_active is false)"
+        return
+    if account.lease_owner is not None and account.lease_until is not None:
+        if account.lease_until > now:
+            yield f"{account.lease_owner} has it: it is being synced, or waits in that queue"
+            return
+        yield f"{account.lease_owner} had it and vanished: any daemon may take it over"
+    yield from _open_circuit("the account", account.circuit, now)
+    yield from _open_circuit(f"its server {account.endpoint}", explained.endpoint_circuit, now)
+    if account.next_sync_at > now:
+        yield f"it is not due before {_local(account.next_sync_at)}"
+    else:
+        yield f"it is due since {_local(account.next_sync_at)}: the next daemon with room takes it"
+
+
+def _open_circuit(whose: str, circuit: Circuit, now: datetime) -> Iterator[str]:
+    if circuit.state is CircuitState.CLOSED:
+        return
+    if circuit.retry_at is not None and circuit.retry_at > now:
+        yield (
+            f"the circuit of {whose} is {circuit.state.value} after {circuit.failures} failures "
+            f"in a row: tried again at {_local(circuit.retry_at)}"
+        )
+    else:
+        yield f"the circuit of {whose} is {circuit.state.value}: the next sync tries it again"
+
+
+def _local(at: datetime) -> str:
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")

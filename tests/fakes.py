@@ -82,7 +82,7 @@ class MemoryLeaseStore:
             if account.next_sync_at is not None
             and account.job.queue is request.queue
             and not self._is_held(account)
-            and (key in request.only if request.only is not None else account.next_sync_at <= now)
+            and (key in request.only if request.only is not None else self._is_due(account))
         ]
         due.sort(key=lambda account: account.next_sync_at or now)
         for account in due[: request.limit]:
@@ -157,6 +157,11 @@ class MemoryLeaseStore:
         await self.answering.wait()
         if not self.available:
             raise StoreUnavailable("the database is away")
+
+    def _is_due(self, account: LeasedAccount) -> bool:
+        now, circuit = self._clock.now(), self.circuits.get(account.job.endpoint, Circuit())
+        due_at = account.next_sync_at
+        return due_at is not None and due_at <= now and may_try(circuit, now)
 
     def _is_held(self, account: LeasedAccount) -> bool:
         return account.lease_until is not None and account.lease_until > self._clock.now()

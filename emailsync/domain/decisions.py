@@ -15,7 +15,7 @@
 | StoreUnavailable          | RETRY           | after 5 s          | same    | none           |
 | LeaseLost                 | LEASE_LOST      | the new holder's   | same    | none           |
 | anything else: our bug    | as Retryable    |                    |         | account        |
-| the endpoint's circuit    | DEFERRED        | when it is probed  | same    | none           |
+| the endpoint's circuit    | DEFERRED        | after 30 s at most | same    | none           |
 | the daemon stops          | CANCELLED       | now                | same    | none           |
 """
 
@@ -41,6 +41,8 @@ UNPROVEN_LIMIT: Final = 3  #: refusals without a code, in a row, that prove dead
 UNPROVEN_WAIT: Final = timedelta(minutes=30)
 """Three refusals then span an hour at least: a server's bad quarter of an hour parks nobody."""
 STORE_WAIT: Final = timedelta(seconds=5)
+DEFERRED_WAIT: Final = timedelta(seconds=30)
+"""A probe may succeed long before the circuit's own time, and a claim skips what is still open."""
 HERD_SPREAD: Final = timedelta(seconds=10)
 """Accounts of one endpoint come back over so long, lest they storm it when its circuit allows."""
 EARLY: Final = 0.05
@@ -104,11 +106,11 @@ def decide(
     return outcome
 
 
-def deferred(job: SyncJob, retry_at: datetime, *, jitter: float) -> Outcome:
+def deferred(job: SyncJob, retry_at: datetime, *, now: datetime, jitter: float) -> Outcome:
     """Return the outcome of a job whose endpoint's circuit is open until `retry_at`."""
     return Outcome(
         result=RunResult.DEFERRED,
-        next_sync_at=retry_at + HERD_SPREAD * jitter,
+        next_sync_at=min(retry_at, now + DEFERRED_WAIT) + HERD_SPREAD * jitter,
         attempt=job.attempt,
         auth_refusals=job.auth_refusals,
         error=f"waiting for {job.endpoint}: too many failures in a row",

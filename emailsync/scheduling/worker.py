@@ -156,8 +156,8 @@ class SyncWorker:
             try:
                 verdict = await self._store.admit(job)
                 if not verdict.allowed:
-                    retry_at = verdict.retry_at or self._clock.now()
-                    return deferred(job, retry_at, jitter=self._jitter())
+                    now = self._clock.now()
+                    return deferred(job, verdict.retry_at or now, now=now, jitter=self._jitter())
                 more = await self._run_job(job, progress)
             except Exception as raised:  # noqa: BLE001 - a job's failure is decided about, not passed on
                 error = raised

@@ -182,12 +182,21 @@ def test_jitter_brings_the_next_sync_forward_by_at_most_a_tenth_of_the_interval(
 
 
 def test_a_deferred_or_cancelled_job_keeps_its_attempt_and_blames_nobody() -> None:
-    waiting = deferred(job(attempt=2, auth_refusals=1), seconds(300), jitter=0)
+    waiting = deferred(job(attempt=2, auth_refusals=1), seconds(300), now=NOW, jitter=0)
     stopped = cancelled(job(attempt=2, auth_refusals=1), now=NOW)
 
-    assert (waiting.result, waiting.next_sync_at) == (RunResult.DEFERRED, seconds(300))
+    assert (waiting.result, waiting.next_sync_at) == (RunResult.DEFERRED, seconds(30))
     assert (stopped.result, stopped.next_sync_at) == (RunResult.CANCELLED, NOW)
     for outcome in (waiting, stopped):
         assert (outcome.attempt, outcome.auth_refusals) == (2, 1)
         assert not outcome.counts_on_account
         assert not outcome.counts_on_endpoint
+
+
+def test_accounts_behind_a_probe_come_back_when_it_ends_and_not_all_at_once() -> None:
+    soonest = deferred(job(), seconds(7), now=NOW, jitter=0)
+    latest = deferred(job(), seconds(7), now=NOW, jitter=0.999)
+
+    assert soonest.next_sync_at == seconds(7)
+    assert latest.next_sync_at is not None
+    assert latest.next_sync_at > seconds(16)

@@ -86,10 +86,11 @@ def _queue_line(
 
 
 def _values(samples: Iterable[Sample], name: str, label: str, values: set[str]) -> list[float]:
+    """Return the values of a metric for these labels; the parser adds `_total` to counters."""
     return [
         sample.value
         for sample in samples
-        if sample.name == name and sample.labels.get(label) in values
+        if sample.name.removesuffix("_total") == name and sample.labels.get(label) in values
     ]
 
 

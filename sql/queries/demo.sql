@@ -1,4 +1,8 @@
--- sql/queries/demo.sql: what the demo shows of its own small database; reads only.
+-- sql/queries/demo.sql: the demo's own small database: its tenants, and what it shows of them.
+
+-- name: add_tenant
+-- Make a tenant as an application would.
+INSERT INTO tenants (id, plan, last_login_at) VALUES ($1, $2, $3)
 
 -- name: accounts
 -- Every account with how far it is, by the placements of messages in folders: the unit in which an

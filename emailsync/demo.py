@@ -1,0 +1,215 @@
+"""`emailsyncd demo`: the whole system on one machine, with nothing installed beside Python.
+
+An embedded Postgres, a mail provider with many tenants' mailboxes in which things keep happening,
+and the real daemon between the two; at the end what is stored is held against what lies there.
+"""
+
+import importlib.util
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+from rich.live import Live
+
+from emailsync.crypto import KeyRing, generate_key_file
+from emailsync.demonstration.observer import Observer
+from emailsync.demonstration.servers import (
+    Daemon,
+    DemoFailed,
+    running_daemon,
+    running_mail_host,
+)
+from emailsync.demonstration.tenants import enrol, plan_tenants
+from emailsync.demonstration.view import Moment, as_line, as_screen, as_summary
+from emailsync.domain.errors import SyncError
+from emailsync.store.database import open_database
+from emailsync.store.embedded import embedded_postgres
+from emailsync.store.migrations import migrate
+
+CHANGES_PER_S = 4.0  #: new mail, reading, filing, deleting, over all mailboxes
+INTERVALS_S = {"critical_s": 3, "high_s": 5, "normal_s": 8, "low_s": 10}
+ACCOUNTS_AT_FULL_PACE = 30  #: with more, the intervals grow: this is one machine, maybe a small one
+CATCH_UP_WITHIN_S = 120.0
+SCREEN_EVERY_S = 0.5
+LINE_EVERY_S = 2.0
+
+CONFIG = """\
+[email_sync]
+state_dir = {state_dir}
+
+[database]
+url = {dsn}
+
+[http]
+listen = {listen}
+
+[credentials]
+key_file = {key_file}
+
+[imap]
+allow_private_hosts = true
+allowed_ports = [{imap_port}]
+
+[limits.imap]
+concurrent = 8
+per_tenant = 2
+interval_ms = 500
+
+[intervals.imap]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    tenants: int
+    listen: str
+    seconds: int | None
+
+
+def run_demo(tenants: int, listen: str, seconds: int | None = None) -> int:
+    """Run the demo until Ctrl-C, or for `seconds` and then until everything is stored.
+
+    Args:
+        tenants: how many, at least 1; each has one to three accounts.
+        listen: `host:port` of the health pages.
+        seconds: how long things happen in the mailboxes; None: until somebody ends the demo.
+
+    Returns:
+        0 when all was stored or somebody ended it, 1 when something failed or was not stored.
+    """
+    return anyio.run(_demo, _Order(tenants, listen, seconds))
+
+
+async def _demo(order: _Order) -> int:
+    stage = _Stage()
+    if importlib.util.find_spec("pymap") is None:
+        return _fail("the demo needs its extra: pip install 'emailsync[demo]'")
+    outcome: int | None = None
+    with tempfile.TemporaryDirectory(prefix="emailsyncd-demo-") as folder:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_at_signal, group.cancel_scope, name="signals")
+                outcome = await _run(order, Path(folder), stage)
+                group.cancel_scope.cancel()
+        except* (DemoFailed, SyncError) as failures:
+            outcome = _fail(str(_first_of(failures)))
+    if outcome is None:
+        stage.say("Ended by a signal; everything that belonged to the demo is removed.")
+        return 0
+    return outcome
+
+
+async def _cancel_at_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"emailsyncd demo: {message}\n")
+    return 1
+
+
+def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = failures.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def _run(order: _Order, folder: Path, stage: "_Stage") -> int:
+    tenants = plan_tenants(order.tenants)
+    mailboxes = [mailbox for tenant in tenants for mailbox in tenant.mailboxes]
+    stage.say(f"Making {len(mailboxes)} mailboxes of {len(tenants)} tenants, and a PostgreSQL ...")
+    key_file = folder / "credentials.key"
+    generate_key_file(key_file)
+    async with running_mail_host() as mail, embedded_postgres(folder) as dsn:
+        imap_port = await mail.begin([asdict(mailbox) for mailbox in mailboxes], CHANGES_PER_S)
+        await migrate(dsn)
+        async with open_database(dsn, pool_max=2) as database:
+            await enrol(database, KeyRing.load(key_file), tenants, imap_port)
+            config = _write_config(order, folder, dsn, imap_port, len(mailboxes))
+            async with running_daemon(config, order.listen, folder) as daemon:
+                await daemon.wait_until_ready()
+                stage.footer = _footer(order, folder)
+                return await _watch(order, stage, Observer(database, daemon, mail), daemon)
+
+
+async def _watch(order: _Order, stage: "_Stage", observer: Observer, daemon: Daemon) -> int:
+    """Show what happens; after the ordered time let the daemon catch up and judge the result."""
+    quiet_at_s = order.seconds if order.seconds is not None else float("inf")
+    quiet = False
+    with stage.open():
+        while True:
+            daemon.check()
+            moment = await observer.look(quiet=quiet)
+            stage.show(moment)
+            if quiet and (moment.is_complete or moment.elapsed_s > quiet_at_s + CATCH_UP_WITHIN_S):
+                break
+            quiet = moment.elapsed_s >= quiet_at_s
+            await anyio.sleep(stage.pause_s)
+    stage.say(as_summary(moment))
+    return 0 if moment.is_complete else 1
+
+
+def _write_config(order: _Order, folder: Path, dsn: str, imap_port: int, accounts: int) -> Path:
+    slower = -(-accounts // ACCOUNTS_AT_FULL_PACE)
+    intervals = "".join(f"{key} = {value * slower}\n" for key, value in INTERVALS_S.items())
+    text = CONFIG.format(
+        state_dir=json.dumps(str(folder)),  # a JSON string is a TOML string
+        dsn=json.dumps(dsn),
+        listen=json.dumps(order.listen),
+        key_file=json.dumps(str(folder / "credentials.key")),
+        imap_port=imap_port,
+    )
+    path = folder / "emailsyncd.toml"
+    path.write_text(text + intervals)
+    return path
+
+
+def _footer(order: _Order, folder: Path) -> str:
+    return (
+        f"Health pages: http://{order.listen}/health/queues and /health/metrics, with the header"
+        f" 'Authorization: Bearer TOKEN'; the token is in {folder}/http-token."
+        " Ctrl-C ends the demo and removes everything."
+    )
+
+
+class _Stage:
+    """Where the demo shows itself: tables on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self.footer = ""
+        self._console = Console()
+        self._live: Live | None = None
+
+    @property
+    def pause_s(self) -> float:
+        """How long one moment is shown."""
+        return SCREEN_EVERY_S if self._console.is_terminal else LINE_EVERY_S
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Show moments while the context lasts; on a terminal, each in place of the one before."""
+        if not self._console.is_terminal:
+            self.say(self.footer)
+            yield
+            return
+        with Live(console=self._console, auto_refresh=False) as self._live:
+            yield
+
+    def show(self, moment: Moment) -> None:
+        """Show how things are now."""
+        if self._live is None:
+            self.say(as_line(moment))
+        else:
+            self._live.update(as_screen(moment, self.footer), refresh=True)

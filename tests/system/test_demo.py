@@ -1,0 +1,95 @@
+"""The demo as somebody runs it who has nothing but Python: a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servers import LOOPBACK, free_port
+
+RESULT = re.compile(
+    r"(\d+) accounts of 3 tenants: ([\d,]+) messages stored = ([\d,]+) on the server"
+)
+GONE_WITHIN_S = 60.0
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo of three tenants that ends by itself, with temporary files of its own."""
+    run = f"run_demo(tenants=3, listen='{LOOPBACK}:{free_port()}', seconds=4)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import sys; from emailsync.demo import run_demo; sys.exit({run})"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def read_until(process: subprocess.Popen[str], wanted: str) -> None:
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if wanted in line:
+            return
+    pytest.fail(f"no {wanted!r} in:\n{''.join(seen)}")
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Return the processes that work in the folder or were told of it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            place = str((process / "cwd").readlink())
+        except OSError:  # it has ended meanwhile, or is a zombie
+            continue
+        if str(folder) in words or str(folder) in place:
+            found.append(words)
+    return found
+
+
+def test_everything_on_the_server_is_stored_at_the_end(
+    demo: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    output, _ = demo.communicate(timeout=100)
+
+    assert demo.returncode == 0, output
+    result = RESULT.search(output)
+    assert result is not None, output
+    accounts, stored, on_server = result.groups()
+    assert int(accounts) == 6
+    assert stored == on_server
+    assert list(tmp_path.iterdir()) == []
+    assert processes_in(tmp_path) == []
+
+
+def test_ctrl_c_removes_everything(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+    read_until(demo, "messages stored")
+
+    demo.send_signal(signal.SIGINT)
+
+    assert demo.wait(timeout=60) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert processes_in(tmp_path) == []
+
+
+def test_a_killed_demo_leaves_no_process(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+    read_until(demo, "messages stored")
+
+    demo.kill()
+
+    give_up_at = time.monotonic() + GONE_WITHIN_S
+    while left := processes_in(tmp_path):
+        assert time.monotonic() < give_up_at, left
+        time.sleep(0.1)

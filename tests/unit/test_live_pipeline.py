@@ -30,7 +30,7 @@ class RealClock:
         return time.monotonic()
 
 
-async def test_a_tick_that_a_blocked_loop_missed_comes_late_and_only_once() -> None:
+async def test_ticks_that_a_blocked_loop_missed_come_late_and_as_one() -> None:
     """APScheduler skips what is over a second late unless told otherwise."""
     ticks: list[float] = []
     ticked = anyio.Event()
@@ -48,7 +48,7 @@ async def test_a_tick_that_a_blocked_loop_missed_comes_late_and_only_once() -> N
         late = len(ticks)
         group.cancel_scope.cancel()
 
-    assert late == 1
+    assert late in {1, 2}  # the missed four as one, and perhaps the next in time
 
 
 async def test_another_cron_expression_takes_effect_at_once() -> None:

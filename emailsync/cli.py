@@ -74,12 +74,15 @@ def demo(
     listen: Annotated[
         str, typer.Option(help="Where the health pages are served.")
     ] = "127.0.0.1:8025",
+    seconds: Annotated[
+        int | None, typer.Option(min=1, help="End by itself after this long; else on Ctrl-C.")
+    ] = None,
 ) -> None:
     """Show everything at work on generated mail: needs no server and leaves nothing behind."""
     # Only here: the demo's packages are an extra that a server does not need.
     from emailsync.demo import run_demo  # noqa: PLC0415
 
-    raise typer.Exit(run_demo(tenants, listen))
+    raise typer.Exit(run_demo(tenants, listen, seconds))
 
 
 @app.command()

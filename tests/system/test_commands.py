@@ -1,0 +1,208 @@
+"""The command line from outside: what it says, and what a script can tell from its exit."""
+
+import base64
+import json
+from pathlib import Path
+
+from dovecot import DovecotServer
+from dovecot_mailbox import DovecotMailbox
+from installation import Installation, new_installation
+
+MAIL = b"Subject: hello\r\n\r\nworld\r\n"
+WRONG_PASSWORD = "qX7-not-the-password"
+
+
+def add_words(mailbox: DovecotMailbox, *, user: str | None = None) -> list[str]:
+    server = ["--host", mailbox.host, "--port", str(mailbox.port), "--security", "none"]
+    who = ["--tenant", "acme", "--type", "imap", "--email", user or mailbox.user]
+    return ["account", "add", *who, *server, "--password-stdin"]
+
+
+def test_the_way_of_an_account_from_adding_to_removing(
+    installation: Installation, mailbox: DovecotMailbox
+) -> None:
+    mailbox.append(MAIL)
+    user = mailbox.user
+
+    installation.add_account(mailbox)
+    synced = installation.run("sync", "--json")
+    listed = json.loads(installation.run("account", "list", "--json").stdout)
+    shown = json.loads(installation.run("account", "show", user, "--json").stdout)
+    explained = json.loads(installation.run("account", "explain", user, "--json").stdout)
+    paused = installation.run("account", "pause", user)
+    refused = installation.run("sync", user)
+    resumed = installation.run("account", "resume", user)
+    removed = installation.run("account", "remove", user, "--yes")
+    gone = installation.run("account", "show", user)
+
+    assert synced.returncode == 0, synced.stderr
+    (result,) = json.loads(synced.stdout)
+    assert (result["email_address"], result["up_to_date"]) == (user, True)
+    assert [account["email_address"] for account in listed] == [user]
+    assert shown["status"] == "active"
+    assert "password" not in json.dumps(shown)
+    assert explained["messages"].startswith("1 stored of 1 in ")
+    assert "not due before" in explained["because"][0]
+    assert explained["last_runs"][0]["result"] == "done"
+    assert (paused.returncode, resumed.returncode, removed.returncode) == (0, 0, 0)
+    assert refused.returncode == 3
+    assert "account resume" in refused.stdout
+    assert gone.returncode == 2
+    assert gone.stderr == f"emailsyncd: there is no account {user}\n"
+
+
+def test_a_refused_login_adds_nothing_and_says_what_to_do(
+    installation: Installation, mailbox: DovecotMailbox
+) -> None:
+    refused = installation.run(*add_words(mailbox), stdin=f"{WRONG_PASSWORD}\n")
+    listed = json.loads(installation.run("account", "list", "--json").stdout)
+
+    assert refused.returncode == 1
+    assert "nothing was added" in refused.stderr
+    assert "app password" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert WRONG_PASSWORD not in refused.stderr
+    assert listed == []
+
+
+def test_an_untried_account_with_a_wrong_password_fails_the_sync_with_its_reason(
+    installation: Installation, mailbox: DovecotMailbox
+) -> None:
+    added = installation.run(*add_words(mailbox), "--no-test", stdin=f"{WRONG_PASSWORD}\n")
+    synced = installation.run("sync")
+    explained = installation.run("account", "explain", mailbox.user)
+
+    assert added.returncode == 0
+    assert synced.returncode == 3
+    assert "0 of 1 accounts are up to date" in synced.stdout
+    assert mailbox.user in synced.stdout
+    assert "needs_reconnect" in explained.stdout
+    assert "new credentials" in explained.stdout
+    for said in (synced, explained):
+        everything = said.stdout + said.stderr
+        assert WRONG_PASSWORD not in everything
+        assert base64.b64encode(WRONG_PASSWORD.encode()).decode() not in everything
+
+
+def test_the_same_account_twice_is_refused_and_so_is_one_without_a_secret(
+    installation: Installation, mailbox: DovecotMailbox
+) -> None:
+    installation.add_account(mailbox)
+
+    twice = installation.run(*add_words(mailbox), stdin=f"{mailbox.password}\n")
+    empty = installation.run(*add_words(mailbox, user="b@example.test"), stdin="")
+    wrong_secret = installation.run(*add_words(mailbox)[:-1], "--refresh-token-stdin", stdin="x\n")
+
+    assert twice.returncode == 1
+    assert "already has" in twice.stderr
+    assert empty.returncode == 2
+    assert "nothing on stdin" in empty.stderr
+    assert wrong_secret.returncode == 2
+    assert "--password-stdin" in wrong_secret.stderr
+
+
+def test_logs_and_answers_do_not_mix(installation: Installation, mailbox: DovecotMailbox) -> None:
+    installation.add_account(mailbox)
+
+    synced = installation.run("sync", "--json")
+
+    assert json.loads(synced.stdout)
+    events = [json.loads(line)["event"] for line in synced.stderr.splitlines()]
+    assert "sync.job_finished" in events
+
+
+def test_check_says_what_is_well_and_what_falls_short(installation: Installation) -> None:
+    minute = {"limiter_max": 5, "limiter_duration_ms": 60_000}
+    before = installation.run("check", "--json")
+    installation.configure({"queues": {"high": minute, "normal": minute, "low": minute}})
+
+    short = installation.run("check")
+
+    verdicts = {each["name"]: each["verdict"] for each in json.loads(before.stdout)}
+    assert set(verdicts.values()) == {"ok"}
+    assert {"settings", "key file", "database", "schema"} <= verdicts.keys()
+    assert short.returncode == 0
+    assert "queues.*.limiter_max allows; raise it 5.6 times" in short.stdout
+
+
+def test_check_fails_when_the_database_is_away(installation: Installation) -> None:
+    installation.configure({"database": {"url": "postgresql://u:hunter2@127.0.0.1:1/none"}})
+
+    checked = installation.run("check", "--json")
+
+    verdicts = {each["name"]: each["verdict"] for each in json.loads(checked.stdout)}
+    assert checked.returncode == 1
+    assert verdicts["database"] == "failed"
+    assert "hunter2" not in checked.stdout + checked.stderr
+
+
+def test_invalid_settings_exit_with_2_and_all_their_problems(installation: Installation) -> None:
+    installation.configure({"email_sync": {"batch_size": 0}, "http": {"listne": "x"}})
+
+    daemon = installation.run()
+    command = installation.run("account", "list")
+
+    assert (daemon.returncode, command.returncode) == (2, 2)
+    assert daemon.stderr == command.stderr
+    assert "email_sync.batch_size: should be greater than or equal to 1" in daemon.stderr
+    assert "http.listne: unknown key; did you mean listen?" in daemon.stderr
+
+
+def test_a_key_file_that_others_may_read_stops_every_command(installation: Installation) -> None:
+    (installation.folder / "keys").chmod(0o644)
+
+    for words in ((), ("account", "list"), ("sync",)):
+        done = installation.run(*words)
+        assert done.returncode == 2
+        assert "chmod 600" in done.stderr
+
+
+def test_migrate_is_needed_once_when_the_daemon_must_not_do_it(
+    tmp_path: Path, empty_database_url: str, dovecot: DovecotServer
+) -> None:
+    installation = new_installation(tmp_path, empty_database_url, dovecot)
+    installation.configure({"database": {"auto_migrate": False}})
+
+    daemon = installation.run()
+    first, second = installation.run("migrate", "--json"), installation.run("migrate", "--json")
+    listed = installation.run("account", "list")
+
+    assert daemon.returncode == 1
+    assert "run `emailsyncd migrate`" in daemon.stderr
+    assert json.loads(first.stdout)["applied"]
+    assert json.loads(second.stdout)["applied"] == []
+    assert listed.returncode == 0
+
+
+def test_rekey_moves_every_credential_to_the_newest_key(
+    installation: Installation, mailbox: DovecotMailbox
+) -> None:
+    installation.add_account(mailbox)
+    key_file = installation.folder / "keys"
+    old = key_file.read_text()
+    new = f"new:{base64.b64encode(b'n' * 32).decode()}\n"
+
+    key_file.write_text(new + old)
+    moved = json.loads(installation.run("rekey", "--json").stdout)
+    key_file.write_text(new)
+    again = json.loads(installation.run("rekey", "--json").stdout)
+    synced = installation.run("sync")
+    key_file.write_text(old)
+    lost = installation.run("rekey")
+
+    assert (moved["changed"], again["changed"], again["current"]) == (1, 0, 1)
+    assert synced.returncode == 0
+    assert lost.returncode == 1
+    assert "add their old key" in lost.stdout
+
+
+def test_an_account_is_not_removed_without_being_asked(
+    installation: Installation, mailbox: DovecotMailbox
+) -> None:
+    installation.add_account(mailbox)
+
+    refused = installation.run("account", "remove", mailbox.user)
+
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert len(json.loads(installation.run("account", "list", "--json").stdout)) == 1

@@ -107,7 +107,8 @@ async def _demo(order: _Order) -> int:
 
 
 async def _cancel_at_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
+    with anyio.open_signal_receiver(*numbers) as signals:
         async for _ in signals:
             scope.cancel()
 

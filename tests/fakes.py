@@ -38,6 +38,7 @@ class MemoryLeaseStore:
         self.available = True  #: False: every call fails
         self.answering = anyio.Event()  #: unset: every call hangs
         self.answering.set()
+        self.claim_takes_s = 0.0  #: between leasing and answering
         self.claims: list[ClaimRequest] = []
         self.reprioritised = 0
         self.instances: dict[str, datetime] = {}  #: until when each daemon counts as alive
@@ -89,6 +90,7 @@ class MemoryLeaseStore:
             due_at = account.next_sync_at or now
             account.job = replace(account.job, epoch=account.job.epoch + 1, due_at=due_at)
             account.lease_until = now + self._lease
+        await anyio.sleep(self.claim_takes_s)
         return [account.job for account in due[: request.limit]]
 
     async def next_due(self, queue: QueueName) -> datetime | None:

@@ -105,10 +105,11 @@ class SyncEngine:
             StoreUnavailable: nothing was claimed.
         """
         asked_s = self._clock.monotonic()
-        jobs = await self._store.claim(request)
-        if self._stopping:
-            await self._give_back(jobs)
-            return ()
+        with anyio.CancelScope(shield=True):  # cut short it would leave leases nobody knows of
+            jobs = await self._store.claim(request)
+            if self._stopping:
+                await self._give_back(jobs)
+                return ()
         self._keeper.hold(jobs, asked_s=asked_s)
         stagger_s = self._settings.current.email_sync.stagger_ms / 1_000
         refused = self.queues.put_all(jobs, stagger_s=stagger_s)

@@ -233,6 +233,26 @@ def test_a_stopping_engine_lets_jobs_end_gives_leases_back_and_claims_no_more() 
     run_virtually(main())
 
 
+def test_a_claim_under_way_when_the_daemon_stops_is_given_back() -> None:
+    async def main() -> None:
+        stage = Stage()
+        stage.store.add(job_of("a"))
+        stage.store.claim_takes_s = 1
+
+        async with anyio.create_task_group() as group:
+            await group.start(stage.engine.run)
+            await group.start(stage.scheduler.run)
+            await anyio.sleep(0.5)
+            group.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await stage.engine.stop(grace_s=20)
+
+        assert stage.started == []
+        assert stage.store.leased() == set()
+
+    run_virtually(main())
+
+
 def test_a_job_that_outlasts_the_grace_is_cut_short_and_due_again_at_once() -> None:
     async def main() -> None:
         stage = Stage(sync=take_an_hour)

@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from textwrap import dedent
 from typing import Final
 
@@ -26,6 +27,7 @@ from emailsync.providers.imap.protocol import WireLimits
 
 LOOPBACK: Final = "127.0.0.1"
 SCRIPT_TIMEOUT_S: Final = 10.0
+LAST_WORDS_S: Final = 1.0
 LOGIN: Final = PasswordLogin("user", Secret("secret"))
 IMPATIENT: Final = WireLimits(connect_s=5.0, command_s=5.0, idle_s=5.0, logout_s=0.5)
 
@@ -121,7 +123,33 @@ class Dialogue:
             await self.send("* BYE see you", "{tag} OK done")
 
 
+@cache
+def _no_authorities() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 Script = Callable[[Dialogue], Awaitable[None]]
+
+
+def after_login(transcript: str, capabilities: str = "IMAP4rev1") -> Script:
+    """Return the script of a login and this."""
+
+    async def script(server: Dialogue) -> None:
+        await server.log_in(capabilities)
+        await server.play(transcript)
+
+    return script
+
+
+def in_folder(transcript: str, *, exists: int = 9, capabilities: str = "IMAP4rev1") -> Script:
+    """Return the script of a login, INBOX opened, and this."""
+
+    async def script(server: Dialogue) -> None:
+        await server.log_in(capabilities)
+        await server.open_folder(exists)
+        await server.play(transcript)
+
+    return script
 
 
 @dataclass(slots=True)
@@ -133,6 +161,7 @@ class ScriptedServer:
     port: int = 0
     dialogues: list[Dialogue] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def target(
         self,
@@ -147,7 +176,7 @@ class ScriptedServer:
             port=self.port,
             addresses=(LOOPBACK,),
             security=security,
-            tls_context=tls_context or ssl.create_default_context(),
+            tls_context=tls_context or _no_authorities(),
         )
 
     def connect(
@@ -161,16 +190,20 @@ class ScriptedServer:
         script = self.scripts[min(len(self.dialogues), len(self.scripts) - 1)]
         dialogue = Dialogue(reader, writer)
         self.dialogues.append(dialogue)
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
         try:
             async with asyncio.timeout(SCRIPT_TIMEOUT_S):
                 await script(dialogue)
                 await dialogue.say_goodbye()
-        except (ConnectionError, ssl.SSLError):
+        except (ConnectionError, ssl.SSLError, asyncio.CancelledError):
             pass  # what the client makes of its end is for the test to judge
         except (AssertionError, TimeoutError) as error:
             self.failures.append(error)
         finally:
             dialogue.writer.transport.abort()
+            self.tasks.discard(task)
 
 
 @asynccontextmanager
@@ -183,5 +216,9 @@ async def scripted_server(
     played.port = server.sockets[0].getsockname()[1]
     async with server:
         yield played
+        if played.tasks:  # the clients are gone: what still plays gets a moment to notice
+            await asyncio.wait(played.tasks, timeout=LAST_WORDS_S)
+        for task in played.tasks:
+            task.cancel()
     if played.failures:
         raise played.failures[0]

@@ -62,7 +62,7 @@ def parse_fetch(sequence: int, parts: Sequence[bytes], position: int) -> Fetch:
     flags_only = _FLAGS_ONLY.match(parts[0], position)
     if flags_only is not None:
         uid, modseq, flags = flags_only.groups()
-        return Fetch(sequence, _uid(uid), parse_flags(flags), modseq and _number64(modseq))
+        return Fetch(sequence, _uid(uid), parse_flags(flags), _number64(modseq or b""))
     values: dict[str, Any] = {}
     part, text = 0, parts[0]
     while True:
@@ -82,16 +82,14 @@ def parse_fetch(sequence: int, parts: Sequence[bytes], position: int) -> Fetch:
             name, read = _READERS[kind]
             values[name] = read(item[kind])
             continue
-        sections = values.setdefault("sections", {})
-        if value := item["body"]:
-            nothing = value[:1] in b"Nn"
-            sections[_section_name(item["section"])] = None if nothing else unquoted(value)
-        elif part + 2 < len(parts):
-            sections[_section_name(item["section"])] = parts[part + 1]
+        is_literal = not item["body"]
+        if is_literal and part + 2 >= len(parts):
+            break
+        body = parts[part + 1] if is_literal else _nil_or_quoted(item["body"])
+        values.setdefault("sections", {})[_section_name(item["section"])] = body
+        if is_literal:
             part, position = part + 2, 0
             text = parts[part]
-        else:
-            break
     return Fetch(sequence, **values)
 
 
@@ -101,12 +99,16 @@ def _uid(digits: bytes) -> int | None:
 
 
 def _number64(digits: bytes) -> int | None:
-    number = int(digits)
-    return number if number <= MAX_NUMBER64 else None
+    number = int(digits or b"0")
+    return number if digits and number <= MAX_NUMBER64 else None
 
 
 def _text(value: bytes) -> str | None:
     return value.decode("latin-1") or None
+
+
+def _nil_or_quoted(value: bytes) -> bytes | None:
+    return unquoted(value) if value.startswith(b'"') else None
 
 
 @lru_cache(maxsize=64)

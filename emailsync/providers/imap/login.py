@@ -45,27 +45,24 @@ async def log_in(protocol: ImapProtocol, login: Login) -> None:
     """
     if protocol.greeting is not None and protocol.greeting.status == "PREAUTH":
         return
-    before = frozenset(protocol.capabilities)
-    protocol.capabilities = set()
-    command = await _authenticate(protocol, login, before)
+    before = protocol.capabilities
+    command = await _authenticate(protocol, login)
     assert command.condition is not None
     if command.condition.status != "OK":
         raise refusal(command.condition, Phase.LOGIN)
     protocol.state = AUTH
-    if not protocol.capabilities:  # else the server sent the new ones unasked
+    if protocol.capabilities is before:  # else the server sent the new ones unasked
         await protocol.run("CAPABILITY")
 
 
-async def _authenticate(
-    protocol: ImapProtocol, login: Login, capabilities: frozenset[str]
-) -> ImapCommand:
+async def _authenticate(protocol: ImapProtocol, login: Login) -> ImapCommand:
     if isinstance(login, TokenLogin):
         response = f"user={login.username}\1auth=Bearer {login.token.reveal()}\1\1"
-        return await _sasl(protocol, "XOAUTH2", response, capabilities)
-    if "AUTH=PLAIN" in capabilities:
+        return await _sasl(protocol, "XOAUTH2", response)
+    if "AUTH=PLAIN" in protocol.capabilities:
         response = f"\0{login.username}\0{login.password.reveal()}"
-        return await _sasl(protocol, "PLAIN", response, capabilities)
-    if "LOGINDISABLED" in capabilities:
+        return await _sasl(protocol, "PLAIN", response)
+    if "LOGINDISABLED" in protocol.capabilities:
         raise Misconfigured(f"{protocol.server} takes no password on this connection: use TLS")
     try:
         user = wire_string(login.username.encode())
@@ -75,11 +72,9 @@ async def _authenticate(
     return await protocol.run("LOGIN", user, password)
 
 
-async def _sasl(
-    protocol: ImapProtocol, mechanism: str, response: str, capabilities: frozenset[str]
-) -> ImapCommand:
+async def _sasl(protocol: ImapProtocol, mechanism: str, response: str) -> ImapCommand:
     encoded = base64.b64encode(response.encode()).decode("ascii")
-    if "SASL-IR" in capabilities:  # RFC 4959: the response in the same line
+    if "SASL-IR" in protocol.capabilities:  # RFC 4959: the response in the same line
         return await protocol.run("AUTHENTICATE", mechanism, encoded)
     replies = (f"{encoded}\r\n".encode("ascii"),)
     return await protocol.run("AUTHENTICATE", mechanism, replies=replies)

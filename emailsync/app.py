@@ -4,6 +4,7 @@ Everything is built here and given to whoever needs it; no other module knows al
 database that is away at the start is waited for, with the health pages already up.
 """
 
+import math
 import signal
 import socket
 import time
@@ -46,6 +47,7 @@ GRACE_S: Final = 20.0  #: that running jobs get to end by themselves when the da
 DEADLINE_S: Final = 25  #: after which the kernel ends a daemon that cannot stop; systemd waits 30
 FIRST_RETRY_S: Final = 1.0  #: after the database was not there at the start; doubled each time
 LONGEST_RETRY_S: Final = 30.0
+READY_FOR_S: Final = 1.0  #: that an answer of /health/ready is given again
 
 log = structlog.get_logger(__name__)
 
@@ -140,6 +142,8 @@ class Daemon:
         self._database: Database | None = None
         self._pipeline: LivePipeline | None = None
         self._running: Callable[[], int] = lambda: 0
+        self._ready = False
+        self._ready_asked_s = -math.inf
 
     async def run(self) -> None:
         """Serve the health pages, sync, and obey signals until told to stop."""
@@ -216,7 +220,14 @@ class Daemon:
         self._pipeline = None
 
     async def _is_ready(self) -> bool:
-        return self._database is not None and await self._database.is_ready()
+        """Tell what was found in the last second: whoever asks often costs no connections."""
+        if self._database is None:
+            return False
+        now_s = self._clock.monotonic()
+        if now_s - self._ready_asked_s > READY_FOR_S:
+            self._ready_asked_s = now_s
+            self._ready = await self._database.is_ready()
+        return self._ready
 
     async def _obey_signals(self, everything: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:

@@ -129,6 +129,11 @@ def _shown(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, Mapping):
+        told = {name: each for name, each in value.items() if each not in (None, "", 0)}
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(each)}" for name, each in told.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "\n".join(_shown(each) for each in value) or "-"
     return printable(str(value))
 
 

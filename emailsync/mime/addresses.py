@@ -9,23 +9,24 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from emailsync.domain.mail import Address
-from emailsync.mime.headers import decode_text
+from emailsync.mime.headers import BLANKS, decode_text
 
 MAX_ADDRESSES: Final = 2_000  #: a header; big lists use a list server, longer ones are attacks
 
 #: A mailbox that needs no tokeniser, and its comma: nearly all there are.
 _SIMPLE: Final = re.compile(
     r'\s*(?:(?:"([^"\\]*)"|([^"\\()<>,:;@]*))\s*<([^<>()",:;\s\\]+)>'
-    r'|([^\s"\\()<>,:;@]+@[^\s"\\()<>,:;@]+))\s*(?:,|\Z)'
+    r'|([^\s"\\()<>,:;@]+@[^\s"\\()<>,:;@]+))\s*(?:,|\Z)',
+    re.ASCII,  # here and below one character stands for one byte of raw text
 )
 _TOKEN: Final = re.compile(
     r"=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?="  # an encoded word; some senders leave commas in it
     r'|"[^"\\]*(?:\\.[^"\\]*)*"?'
     r"|<[^<>]*>|<[^<>,;\s]*"
-    r"|[(),:;]"
+    r"|[,;][,;\s]*|[():]"
     r"|[^\s\"(),:;<>]+"
     r"|>",
-    re.DOTALL,
+    re.ASCII | re.DOTALL,
 )
 _SEPARATORS: Final = frozenset(",;")
 _GROUP_START: Final = frozenset(":")
@@ -49,7 +50,9 @@ def _mailboxes(value: str) -> Iterator[Address]:
     position = 0
     while simple := _SIMPLE.match(value, position):
         quoted, plain, angle, bare = simple.groups()
-        yield Address(decode_text((quoted or plain or "").strip()), decode_text(angle or bare))
+        yield Address(
+            decode_text((quoted or plain or "").strip(BLANKS)), decode_text(angle or bare)
+        )
         position = simple.end()
     if position < len(value):
         yield from _difficult_mailboxes(value[position:])
@@ -58,7 +61,7 @@ def _mailboxes(value: str) -> Iterator[Address]:
 def _difficult_mailboxes(value: str) -> Iterator[Address]:
     mailbox = _Mailbox()
     for token in _tokens(value):
-        if token in _SEPARATORS:
+        if token[0] in _SEPARATORS:
             yield from mailbox.finish()
             mailbox = _Mailbox()
         elif token in _GROUP_START and mailbox.angle is None:
@@ -99,7 +102,7 @@ class _Mailbox:
 
     def take(self, token: str) -> None:
         if token[0] == "<":
-            self.angle = token.strip("<>").strip() if self.angle is None else self.angle
+            self.angle = token.strip("<>").strip(BLANKS) if self.angle is None else self.angle
         elif token[0] == "(":
             self._comments.append(token[1:])
         else:
@@ -117,7 +120,7 @@ class _Mailbox:
     def _bare(self) -> tuple[str, str]:
         """Return address and name where nothing stands in angle brackets."""
         with_at = next((word for word in self._words if "@" in word), None)
-        if with_at is not None and len(with_at) > 1 and with_at[0] != '"':
+        if with_at is not None and "@" not in (with_at[0], with_at[-1]) and with_at[0] != '"':
             self._words.remove(with_at)
             return with_at, _decoded(self._comments) or self._name()
         if with_at is not None:  # local @ domain, "local"@domain

@@ -12,6 +12,7 @@ from typing import Final
 DETECTION_SAMPLE_BYTES: Final = 8 * 1024  #: enough for the statistics; detecting is slow Python
 MAX_DETECTIONS: Final = 8  #: a message of a thousand lying parts must not cost a thousand guesses
 _MIN_DETECTABLE_BYTES: Final = 16  #: below that every guess is as good as cp1252
+_RIGHT_FOR_A_WRONG: Final = 4  #: characters beyond ASCII; in a wrong charset most are wrong
 
 _NOT_TEXT: Final = {"base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13",
                     "uu_codec", "zlib_codec"}  # fmt: skip
@@ -60,7 +61,8 @@ _PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
 @lru_cache(maxsize=256)
 def codec_for(label: str) -> str | None:
     """Return the Python codec that a charset label means, None for an unknown label."""
-    return _CODECS.get(_PUNCTUATION.sub("_", label.lower()).strip("_"))
+    name = _PUNCTUATION.sub("_", label.lower()).strip("_")
+    return _CODECS.get(name) or _CODECS.get(name.replace("_", ""))
 
 
 def decode_strictly(data: bytes, label: str | None) -> str:
@@ -79,13 +81,29 @@ def decode_strictly(data: bytes, label: str | None) -> str:
 
 
 def decode_leniently(data: bytes, label: str | None) -> str:
-    """Decode as declared, else as UTF-8, else as cp1252 with U+FFFD for what is no character."""
+    """Decode as declared, else as UTF-8, else as cp1252; with U+FFFD for what is no character."""
+    text = _decode_as_told(data, label)
+    return data.decode("cp1252", errors="replace") if text is None else text
+
+
+def _decode_as_told(data: bytes, label: str | None) -> str | None:
+    """Decode as declared or as UTF-8, exactly if possible, None if it looks like neither.
+
+    A text with few wrong bytes among many right ones (cut in a character, one stray byte) is
+    still what it says.
+    """
     for candidate in (label, None):
         try:
             return decode_strictly(data, candidate)
         except (UnicodeError, LookupError):
             continue
-    return data.decode("cp1252", errors="replace")
+    for codec in (codec_for(label) if label else None, "utf-8"):
+        text = data.decode(codec, errors="replace") if codec else ""
+        wrong = text.count("\ufffd")
+        right = len(text) - len(text.encode("ascii", errors="ignore")) - wrong
+        if right >= _RIGHT_FOR_A_WRONG * wrong > 0:
+            return text
+    return None
 
 
 class Detective:
@@ -96,11 +114,9 @@ class Detective:
 
     def decode(self, data: bytes, label: str | None) -> str:
         """Decode as declared, else as UTF-8, else as the bytes look, else as cp1252."""
-        for candidate in (label, None):
-            try:
-                return decode_strictly(data, candidate)
-            except (UnicodeError, LookupError):
-                continue
+        text = _decode_as_told(data, label)
+        if text is not None:
+            return text
         try:
             return data.decode(self._guess(data))
         except (UnicodeError, LookupError):

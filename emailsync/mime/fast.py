@@ -6,6 +6,8 @@ Whoever calls this sends what is refused to `tolerant`. It never needs more than
 milliseconds for a message of 1 MiB, so it may run on the event loop.
 """
 
+import re
+import string
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,17 +15,21 @@ import fast_mail_parser
 
 from emailsync.domain.mail import ParsedMessage
 from emailsync.mime.charsets import decode_strictly
-from emailsync.mime.headers import split_headers
-from emailsync.mime.message import assemble
-from emailsync.mime.parts import Part, describe_part
-from emailsync.mime.structure import MAX_DEPTH, MAX_PARTS
+from emailsync.mime.headers import HeaderBlock, content_fields, split_headers
+from emailsync.mime.message import ADDRESS_FIELDS, assemble
+from emailsync.mime.parts import Part, PartHeaders, describe_part
+from emailsync.mime.structure import AFTER_DELIMITER, LINE_FEED, MAX_DEPTH, MAX_PARTS
 from emailsync.mime.transfer import PLAIN
 
 MAX_FAST_HEADER_BYTES: Final = 32 * 1024  #: our own header code is Python: about 1 ms for this
+MAX_FAST_CONTAINERS: Final = 20  #: each costs a search of the whole message
 MAX_FAST_TEXT_BYTES: Final = 512 * 1024  #: Python's slow codecs hold the GIL, 10 ms for this
-_UNCOUNTED_BYTES: Final = 64 * 1024  #: too short to hold parts for more than 10 ms of work
-_WINDOW_BYTES: Final = 1024 * 1024
+MAX_FAST_ADDRESSES_CHARS: Final = 4 * 1024  #: about a hundred recipients
+MAX_FAST_COPIED_BYTES: Final = 128 * 1024 * 1024  #: by embedded messages in embedded messages
+_CHEAP_BYTES: Final = 64 * 1024  #: the compiled parser's depth limit of 256 bounds the rest
 
+_QUOTABLE: Final = string.printable.encode().translate(None, b"\x0b\x0c")
+_USUAL_NAME: Final = re.compile(r"[A-Za-z0-9-]+")
 _READABLE: Final = PLAIN | {"base64", "quoted-printable"}
 
 
@@ -37,59 +43,108 @@ def parse_fast(raw: bytes) -> ParsedMessage:
     Raises:
         Refused: the tolerant path must look at it. Nothing else is raised.
     """
-    block = split_headers(raw)
-    if not block.is_clean or block.body_start > MAX_FAST_HEADER_BYTES:
+    block = split_headers(raw, limit_bytes=MAX_FAST_HEADER_BYTES)
+    if not block.is_clean:
         raise Refused("doubtful headers")
-    if _may_have_many_parts(raw):
-        raise Refused("many parts")
+    if _may_be_costly(raw, block):
+        raise Refused("costly")
     try:
         root = fast_mail_parser.parse_email_tree(raw)
-        return assemble(block.fields, _leaves(raw, root), decode_strictly, [])
+        return assemble(block.fields, _leaves(raw, block, root), decode_strictly, [])
     except (KeyboardInterrupt, SystemExit, Refused):
         raise
     except BaseException as error:  # a panic of the compiled code is no Exception
         raise Refused(type(error).__name__) from error
 
 
-def _may_have_many_parts(raw: bytes) -> bool:
-    """Count what looks like a delimiter, a window at a time: counting holds the GIL."""
-    if len(raw) <= _UNCOUNTED_BYTES:
+def _may_be_costly(raw: bytes, block: HeaderBlock) -> bool:
+    """Say whether the work could exceed some milliseconds, by counting what multiplies it.
+
+    Every embedded message is a copy of what it holds, so depth costs the whole message each time.
+    A level needs a delimiter line, or says message/rfc822 (in any case, so the digits are counted).
+    """
+    addresses = sum(len(value) for name in ADDRESS_FIELDS for value in block.fields.get(name, ()))
+    if addresses > MAX_FAST_ADDRESSES_CHARS:
+        return True
+    if len(raw) <= _CHEAP_BYTES:
         return False
-    windows = range(0, len(raw), _WINDOW_BYTES)
-    return sum(raw.count(b"\n--", at, at + _WINDOW_BYTES) for at in windows) > 2 * MAX_PARTS
+    levels = raw.count(b"\n--") + raw.count(b"822")
+    return levels * len(raw) > MAX_FAST_COPIED_BYTES
 
 
-def _leaves(raw: bytes, root: fast_mail_parser.PyMimePart) -> Iterator[Part]:
+def _leaves(raw: bytes, block: HeaderBlock, root: fast_mail_parser.PyMimePart) -> Iterator[Part]:
     stack = [(root, 0, "text/plain")]
-    count = 0
+    leaves = containers = 0
     while stack:
         node, depth, default_type = stack.pop()
+        said = _content_fields(node) if depth else content_fields(block.fields)
+        headers = describe_part(said, default_type)
+        if headers.content_type != node.content_type:
+            raise Refused("a part of doubtful type")
         content = node.content
-        if content is None:
-            children = node.children
-            if not children or depth >= MAX_DEPTH:
-                raise Refused("a container without parts, or too deep")
-            default = "message/rfc822" if node.content_type == "multipart/digest" else "text/plain"
-            stack.extend((child, depth + 1, default) for child in reversed(children))
+        if content is not None:
+            leaves += 1
+            yield _leaf(raw, headers, content)
             continue
-        count += 1
-        if count > MAX_PARTS:
+        containers += 1
+        children = node.children
+        if not children or depth >= MAX_DEPTH:
+            raise Refused("a container without parts, or too deep")
+        if leaves + len(children) > MAX_PARTS or containers > MAX_FAST_CONTAINERS:
             raise Refused("many parts")
-        yield _leaf(raw, node, content, default_type)
+        if _has_doubtful_delimiter(raw, headers.boundary):
+            raise Refused("a line that is almost a delimiter")
+        default = "message/rfc822" if node.content_type == "multipart/digest" else "text/plain"
+        stack.extend((child, depth + 1, default) for child in reversed(children))
 
 
-def _leaf(raw: bytes, node: fast_mail_parser.PyMimePart, content: bytes, default_type: str) -> Part:
-    headers = describe_part(
-        {name.lower(): values[0] for name, values in node.headers.items()}, default_type
-    )
-    if headers.content_type != node.content_type or headers.transfer_encoding not in _READABLE:
-        raise Refused("a part of doubtful type or encoding")
+def _content_fields(node: fast_mail_parser.PyMimePart) -> dict[str, str]:
+    """Return a part's header; where a line of it is no field, the compiled parser loses text."""
+    headers = node.headers
+    for name, values in headers.items():
+        if not values[0] or not _USUAL_NAME.fullmatch(name):
+            raise Refused("doubtful headers of a part")
+    return {name.lower(): values[0] for name, values in headers.items()}
+
+
+def _has_doubtful_delimiter(raw: bytes, boundary: str | None) -> bool:
+    """Say whether the compiled parser may cut in the wrong place: it compares beginnings only."""
+    if boundary is None:
+        return True
+    delimiter = b"--" + boundary.encode("utf-8", "surrogatepass")
+    position = raw.find(delimiter)
+    while position >= 0:
+        end = position + len(delimiter)
+        if (position and raw[position - 1] != LINE_FEED) or not AFTER_DELIMITER.match(raw, end):
+            return True
+        position = raw.find(delimiter, end)
+    return False
+
+
+def _leaf(raw: bytes, headers: PartHeaders, content: bytes) -> Part:
+    if headers.transfer_encoding not in _READABLE:
+        raise Refused("a part of unknown encoding")
     if headers.filename is not None and ("\ufffd" in headers.filename or "=?" in headers.filename):
         raise Refused("an undecoded file name")
     is_text = headers.content_type in {"text/plain", "text/html"}
     if is_text and len(content) > MAX_FAST_TEXT_BYTES:
         raise Refused("a long text")
-    is_quoted = headers.transfer_encoding == "quoted-printable"
-    if is_quoted and not is_text and raw.count(b"\n") != raw.count(b"\r\n"):
-        raise Refused("bare line feeds, which the compiled parser changes")
+    if headers.transfer_encoding == "quoted-printable":
+        is_file = headers.disposition is not None or headers.filename is not None or not is_text
+        if content.endswith(b"="):
+            raise Refused("a soft line break at the end, which the compiled parser leaves")
+        _check_quotable(raw, is_file=is_file)
     return Part(headers, content)
+
+
+def _check_quotable(raw: bytes, *, is_file: bool) -> None:
+    """Refuse what the compiled parser drops from quoted-printable (8-bit and control characters).
+
+    It also ends lines with CRLF, which does not matter in a text.
+    """
+    returns, feeds = raw.count(b"\r"), raw.count(b"\n")
+    pairs = raw.count(b"\r\n") if is_file else returns
+    if returns not in {0, feeds} or (is_file and pairs != feeds):
+        raise Refused("mixed line breaks")
+    if raw.translate(None, _QUOTABLE):
+        raise Refused("characters that are not printable")

@@ -19,8 +19,10 @@ MAX_HEADER_BYTES: Final = 256 * 1024  #: Postfix stops at 100 KiB (header_size_l
 Fields = Mapping[str, Sequence[str]]
 """Lower-case name to unfolded values, in their order; one character stands for one byte."""
 
+BLANKS: Final = " \t\r\n"  #: what strip() removes of raw text: by default it takes 8-bit bytes too
+
 _FOLD: Final = re.compile(r"\n[ \t]+")
-_LINE: Final = re.compile(r"(?:([!-9;-~]+)[ \t]*:([^\n]*)|([^\n]*))\n?")  # RFC 5322 section 2.2
+_LINE: Final = re.compile(r"(?:([!-9;-~]+)([ \t]*):([^\n]*)|([^\n]*))\n?")  # RFC 5322 section 2.2
 _ENVELOPE: Final = ("From ", ">From ")  # left behind by mbox files
 _ENCODED_WORD: Final = re.compile(  # RFC 2047 section 2, RFC 2231 section 5; spaces are tolerated
     r"=\?([A-Za-z0-9_.:()+-]{1,40})(?:\*[A-Za-z0-9-]*)?\?([bBqQ])\?([^?]*)\?="
@@ -39,27 +41,30 @@ class HeaderBlock:
     problem: str | None = None
 
 
-def split_headers(raw: bytes, start: int = 0, end: int | None = None) -> HeaderBlock:
+def split_headers(
+    raw: bytes, start: int = 0, end: int | None = None, *, limit_bytes: int = MAX_HEADER_BYTES
+) -> HeaderBlock:
     """Split the entity at raw[start:end] into its fields and its body.
 
     The body begins after the first empty line, or at the first line that cannot be a header
-    field: some senders forget the empty line (the standard library does the same).
+    field: some senders forget the empty line (the standard library does the same). No more than
+    `limit_bytes` of the fields are read; then it is not clean.
     """
     end = len(raw) if end is None else end
     if raw.startswith((b"\n", b"\r\n"), start, end):
         return HeaderBlock({}, raw.index(b"\n", start) + 1, is_clean=True)
     block_end, body_start = _end_of_headers(raw, start, end)
-    cut = min(block_end, start + MAX_HEADER_BYTES)
-    problem = "headers over 256 KiB" if cut < block_end else None
+    cut = min(block_end, start + limit_bytes)
+    problem = f"headers over {limit_bytes // 1024} KiB" if cut < block_end else None
 
     block = raw[start:cut]
     text = block.replace(b"\r\n", b"\n").decode("latin-1")
-    fields, stray = _fields(text)
+    fields, stray, well_written = _fields(text)
     if stray is not None and problem is None:
         body_start = start + _offset_of_line(block, stray)
     pairs = len(block) - len(text)
     one_kind_of_break = "\r" not in text and pairs in (0, text.count("\n"))
-    clean = stray is None and problem is None and one_kind_of_break and "\0" not in text
+    clean = well_written and problem is None and one_kind_of_break and "\0" not in text
     return HeaderBlock(fields, body_start, is_clean=clean, problem=problem)
 
 
@@ -74,16 +79,23 @@ def _end_of_headers(raw: bytes, start: int, end: int) -> tuple[int, int]:
     return end, end
 
 
-def _fields(text: str) -> tuple[dict[str, list[str]], int | None]:
-    """Return the fields up to the first line that is none, and that line's number from 0."""
-    unfolded = _FOLD.sub(" ", text)
+def _fields(text: str) -> tuple[dict[str, list[str]], int | None, bool]:
+    """Read the fields up to the first line that is none.
+
+    Returns:
+        The fields, that line's number from 0, and whether all names were written as they should.
+    """
     fields: dict[str, list[str]] = {}
-    for number, (name, value, line) in enumerate(_LINE.findall(unfolded)):
+    well_written = True
+    for number, (name, blanks, value, line) in enumerate(_LINE.findall(_FOLD.sub(" ", text))):
         if name:
-            fields.setdefault(name.lower(), []).append(value.strip())
-        elif line.strip() and not line.startswith(_ENVELOPE):
-            return fields, number
-    return fields, None
+            fields.setdefault(name.lower(), []).append(value.strip(BLANKS))
+            well_written &= not blanks
+        elif line.strip(BLANKS):
+            well_written = False
+            if not line.startswith(_ENVELOPE):
+                return fields, number, False
+    return fields, None, well_written
 
 
 def _offset_of_line(block: bytes, unfolded_number: int) -> int:
@@ -96,6 +108,15 @@ def _offset_of_line(block: bytes, unfolded_number: int) -> int:
             return offset
         offset += len(line) + 1
     return offset
+
+
+def content_fields(fields: Fields) -> dict[str, str]:
+    """Return what an entity's header says of its content, decoded; the first of each name."""
+    return {
+        name: decode_text(values[0])
+        for name, values in fields.items()
+        if name.startswith("content-")
+    }
 
 
 def first(fields: Fields, name: str) -> str | None:
@@ -133,13 +154,14 @@ def _decode_words(value: str) -> str:
             continue
         between = value[position : word.start()]
         position = word.end()
-        follows = bool(charset) and (not between or between.isspace())
-        if not follows or word[1] != charset:
+        declared = word[1].lower()
+        follows = bool(charset) and not between.strip(BLANKS)
+        if not follows or declared != charset:
             text.append(decode_leniently(run, charset or None))
             run = b""
         if not follows:
             text.append(_raw_text(between))
-        charset, run = word[1], run + content
+        charset, run = declared, run + content
     text += [decode_leniently(run, charset or None), _raw_text(value[position:])]
     return _LINE_BREAKS.sub(" ", "".join(text)).strip()
 

@@ -17,6 +17,7 @@ from emailsync.mime.snippet import snippet
 from emailsync.mime.threading_keys import threading_keys
 
 MAX_TEXT_CHARS: Final = 4 * 1024 * 1024  #: all text bodies together; War and Peace has 3.2 million
+ADDRESS_FIELDS: Final = ("from", "to", "cc", "bcc", "reply-to")
 _MAX_ERROR_CHARS: Final = 500
 
 TextDecoder = Callable[[bytes, str | None], str]

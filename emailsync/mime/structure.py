@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from emailsync.mime.headers import HeaderBlock, decode_text, split_headers
+from emailsync.mime.headers import HeaderBlock, content_fields, split_headers
 from emailsync.mime.parts import Part, PartHeaders, describe_part
 from emailsync.mime.transfer import decode_transfer
 
 MAX_DEPTH: Final = 50  #: containers in containers; real mail stays below 10
 MAX_PARTS: Final = 1_000  #: leaves; a hundred attachments are rare already
 
-_LINE_FEED: Final = 0x0A
+LINE_FEED: Final = 0x0A
 _CARRIAGE_RETURN: Final = 0x0D
-_AFTER_DELIMITER: Final = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")  # RFC 2046 section 5.1.1
+AFTER_DELIMITER: Final = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")  # RFC 2046 section 5.1.1
 _LIKELY_DELIMITER: Final = re.compile(rb"^--([^\s-]\S{0,69})[ \t]*\r?$", re.MULTILINE)
 
 
@@ -45,7 +45,7 @@ def read_parts(raw: bytes, message: HeaderBlock, problems: list[str]) -> Iterato
     while stack:
         entity, block = stack.pop()
         block = block or split_headers(raw, entity.start, entity.end)
-        headers = _describe(block, entity.default_type)
+        headers = describe_part(content_fields(block.fields), entity.default_type)
         if headers.content_type.startswith("multipart/"):
             if entity.depth >= MAX_DEPTH:
                 problems.append(f"parts nested deeper than {MAX_DEPTH}")
@@ -60,15 +60,6 @@ def read_parts(raw: bytes, message: HeaderBlock, problems: list[str]) -> Iterato
             return
         count += 1
         yield _leaf(raw[block.body_start : entity.end], headers)
-
-
-def _describe(block: HeaderBlock, default_type: str) -> PartHeaders:
-    own = {
-        name: decode_text(values[0])
-        for name, values in block.fields.items()
-        if name.startswith("content-")
-    }
-    return describe_part(own, default_type)
 
 
 def _leaf(content: bytes, headers: PartHeaders) -> Part:
@@ -94,8 +85,8 @@ def _between_delimiters(raw: bytes, start: int, end: int, boundary: bytes) -> li
     position = raw.find(delimiter, start, end)
     while position >= 0 and len(spans) <= MAX_PARTS:
         follows = None
-        if position == start or raw[position - 1] == _LINE_FEED:
-            follows = _AFTER_DELIMITER.match(raw, position + len(delimiter), end)
+        if position == start or raw[position - 1] == LINE_FEED:
+            follows = AFTER_DELIMITER.match(raw, position + len(delimiter), end)
         if follows is not None:
             if part_start is not None:
                 spans.append((part_start, _without_line_break(raw, part_start, position)))
@@ -109,7 +100,7 @@ def _between_delimiters(raw: bytes, start: int, end: int, boundary: bytes) -> li
 
 
 def _without_line_break(raw: bytes, start: int, end: int) -> int:
-    if end - 1 >= start and raw[end - 1] == _LINE_FEED:
+    if end - 1 >= start and raw[end - 1] == LINE_FEED:
         end -= 1
         if end - 1 >= start and raw[end - 1] == _CARRIAGE_RETURN:
             end -= 1

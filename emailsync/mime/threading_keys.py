@@ -16,6 +16,7 @@ MAX_REFERENCES: Final = 100  #: the first and last fifty: the root, and the near
 MAX_ID_CHARS: Final = 998  #: a line, RFC 5322 section 2.1.1; some systems go beyond
 
 _BRACKETED: Final = re.compile(r"<([^<>]+)>")
+_BLANKS: Final = re.compile(r"\s+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def threading_keys(fields: Fields) -> ThreadingKeys:
     if len(references) > MAX_REFERENCES:
         references = references[: MAX_REFERENCES // 2] + references[-MAX_REFERENCES // 2 :]
     own = first(fields, "message-id")
-    is_bare = own is not None and "<" not in own and len(own.split()) == 1
+    is_bare = own is not None and "<" not in own and not _BLANKS.search(own)
     return ThreadingKeys(
         message_id=_text(own) if own and is_bare else next(iter(_ids(own)), None),
         in_reply_to=next(iter(_ids(first(fields, "in-reply-to"))), None),
@@ -49,7 +50,7 @@ def threading_keys(fields: Fields) -> ThreadingKeys:
 def _ids(value: str | None) -> list[str]:
     if not value:
         return []
-    ids = ("".join(bracketed.split()) for bracketed in _BRACKETED.findall(value))
+    ids = (_BLANKS.sub("", bracketed) for bracketed in _BRACKETED.findall(value))
     return [_text(identifier) for identifier in ids if identifier]
 
 

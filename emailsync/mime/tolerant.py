@@ -8,7 +8,7 @@ from typing import Final
 
 from emailsync.domain.mail import ParsedMessage
 from emailsync.mime.charsets import Detective
-from emailsync.mime.headers import HeaderBlock, split_headers
+from emailsync.mime.headers import split_headers
 from emailsync.mime.message import assemble
 from emailsync.mime.structure import read_parts
 
@@ -31,7 +31,7 @@ def parse_tolerantly(raw: bytes) -> ParsedMessage:
 def parse_headers_only(raw: bytes, problem: str) -> ParsedMessage:
     """Read what the bounded beginning of the header says; for messages no parser survives."""
     try:
-        block: HeaderBlock = split_headers(raw[:MAX_HEADERS_ONLY_BYTES])
+        block = split_headers(raw, limit_bytes=MAX_HEADERS_ONLY_BYTES)
         return assemble(block.fields, (), Detective().decode, [problem])
     except Exception:  # noqa: BLE001 - the last resort may not fail either
         return ParsedMessage(parse_error=problem)

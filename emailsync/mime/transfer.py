@@ -14,6 +14,8 @@ _OUTSIDE_BASE64: Final = bytes(set(range(256)) - set(_BASE64))
 _PADDING: Final = re.compile(rb"=+")
 #: The look-behind lets a match begin only where the blanks begin; else long runs cost their square.
 _TRAILING_BLANKS: Final = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
+#: Written by senders who do not quote what they should; left to itself, a2b_qp makes one of two.
+_LITERAL_EQUALS: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
 _UU_FIRST_LINE: Final = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} .*\n", re.MULTILINE)
 
 UUENCODE: Final = frozenset({"x-uuencode", "x-uue", "uuencode", "uue"})
@@ -25,7 +27,8 @@ def decode_transfer(content: bytes, encoding: str) -> tuple[bytes, bool]:
     if encoding == "base64":
         return decode_base64(content)
     if encoding == "quoted-printable":
-        return binascii.a2b_qp(_TRAILING_BLANKS.sub(b"", content)), True
+        without_blanks = _TRAILING_BLANKS.sub(b"", content)  # section 6.7, rule 3
+        return binascii.a2b_qp(_LITERAL_EQUALS.sub(b"=3D", without_blanks)), True
     if encoding in UUENCODE:
         return _decode_uuencode(content)
     return content, encoding in PLAIN

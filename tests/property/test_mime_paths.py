@@ -1,0 +1,51 @@
+"""The two ways of parsing, held against each other and against the standard library's parser."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emailsync.domain.mail import ParsedMessage
+from emailsync.mime.fast import Refused, parse_fast
+from emailsync.mime.tolerant import parse_tolerantly
+from mail_grammar import damaged_mails, mails
+
+EXAMPLES = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def fast_or_none(raw: bytes) -> ParsedMessage | None:
+    try:
+        return parse_fast(raw)
+    except Refused:
+        return None
+
+
+@EXAMPLES
+@given(mails())
+def test_what_the_fast_path_accepts_the_tolerant_path_reads_the_same(raw: bytes) -> None:
+    fast = fast_or_none(raw)
+
+    if fast is not None:
+        assert fast == parse_tolerantly(raw)
+
+
+@EXAMPLES
+@given(damaged_mails())
+def test_damage_that_the_fast_path_accepts_is_read_the_same(raw: bytes) -> None:
+    """Whatever the compiled parser repairs or gives up silently must have been refused."""
+    fast = fast_or_none(raw)
+
+    if fast is not None:
+        tolerant = parse_tolerantly(raw)
+        assert fast == tolerant
+
+
+@EXAMPLES
+@given(st.binary(max_size=300) | st.text(alphabet='\r\n :;=?"<>()-abB').map(str.encode))
+def test_no_bytes_fail_the_tolerant_path(raw: bytes) -> None:
+    assert isinstance(parse_tolerantly(raw), ParsedMessage)
+
+    fast = fast_or_none(raw)
+    if fast is not None:
+        assert fast == parse_tolerantly(raw)

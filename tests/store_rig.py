@@ -56,6 +56,19 @@ async def add_account(
     return key
 
 
+async def account_row(
+    connection: "asyncpg.Connection[asyncpg.Record]", key: AccountKey
+) -> asyncpg.Record:
+    """Return the account's row, with the seconds until it is due as `wait_s`."""
+    row = await connection.fetchrow(
+        "SELECT *, extract(epoch FROM next_sync_at - now())::float AS wait_s"
+        " FROM provider_configs WHERE tenant_id = $1 AND id = $2",
+        *(key.tenant_id, key.account_id),
+    )
+    assert row is not None
+    return row
+
+
 @dataclass
 class StoreRig:
     """The store, what it stores for, and a connection that looks at the rows."""

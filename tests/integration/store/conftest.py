@@ -1,11 +1,13 @@
 """What the tests of the store share."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
 
+from emailsync.config import LiveSettings, Settings
 from emailsync.store.database import Database, open_database
+from emailsync.store.leases import PostgresLeaseStore
 from store_rig import StoreRig, store_rig
 
 
@@ -31,3 +33,17 @@ async def connection(
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def store_of(database: Database) -> Callable[[str], PostgresLeaseStore]:
+    """Make the lease store of a daemon; its circuits open at the second failure, for a minute."""
+    breaker = {"threshold": 2, "timeout_ms": 60_000}
+    settings = LiveSettings(Settings.model_validate({"circuit_breaker": breaker}))
+    return lambda instance: PostgresLeaseStore(database, settings, instance)
+
+
+@pytest.fixture
+def store(store_of: Callable[[str], PostgresLeaseStore]) -> PostgresLeaseStore:
+    """The lease store of the daemon `one`."""
+    return store_of("one")

@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 from aioimaplib.aioimaplib import AUTH, LOGOUT, SELECTED
 
-from emailsync.domain.errors import FolderGone, ServerRefused, SyncError
+from emailsync.domain.errors import ServerRefused, SyncError
 from emailsync.domain.imap_plan import MailboxStatus
 from emailsync.domain.uid_set import UidSet
 from emailsync.providers.imap.answers import (
@@ -128,7 +128,7 @@ class ImapConnection:
     async def list_folders(self) -> Sequence[ListedFolder]:
         """Return all folders, in one round trip with their counters where that is offered."""
         command = await self._list(extended=self._takes_list_options)
-        if not _is_ok(command) and self._takes_list_options:
+        if self._takes_list_options and _is_disliked(command):
             self._takes_list_options = False
             command = await self._list(extended=False)
         _check(command, Phase.WORK)
@@ -179,7 +179,7 @@ class ImapConnection:
         name = _name(remote_id)
         parameter = self._examine_parameter(qresync)
         command = await self._examine(name, parameter)
-        if not _is_ok(command) and parameter and not _says_gone(command):
+        if parameter and _is_disliked(command):
             # Some servers offer CONDSTORE and refuse to use it: once without, and never again.
             plain = await self._examine(name, None)
             if _is_ok(plain):
@@ -324,9 +324,11 @@ def _is_ok(command: ImapCommand) -> bool:
     return command.condition is not None and command.condition.status == "OK"
 
 
-def _says_gone(command: ImapCommand) -> bool:
-    return command.condition is not None and isinstance(
-        refusal(command.condition, Phase.FOLDER), FolderGone
+def _is_disliked(command: ImapCommand) -> bool:
+    """Return whether the command was refused for no reason that lies outside of it."""
+    assert command.condition is not None
+    return not _is_ok(command) and isinstance(
+        refusal(command.condition, Phase.FOLDER), ServerRefused
     )
 
 

@@ -122,7 +122,7 @@ async def stream(
 
 
 class BodyFetch:
-    """Bodies on their way. `collect` once; a handle that is dropped costs nothing but the bytes."""
+    """Bodies on their way, to be collected once, before another folder is examined."""
 
     def __init__(self, protocol: ImapProtocol, uids: UidSet, section: str) -> None:
         """Send the command; `section` is "" for whole messages or "HEADER"."""
@@ -145,11 +145,6 @@ class BodyFetch:
             self._protocol.begin("FETCH", part, items, prefix="UID", wants=wants)
             for part in uids.wire(MAX_SET_CHARS)
         ]
-
-    def abandon(self) -> None:
-        """Nobody will collect: let the bytes pass by."""
-        for command in self._commands:
-            self._protocol.drop(command)
 
     async def collect(self) -> FetchedBodies:
         """Wait for the whole batch.

@@ -182,6 +182,21 @@ async def test_a_server_that_offers_condstore_and_refuses_it_is_not_asked_twice(
         assert not connection.has_condstore
 
 
+async def test_a_server_that_is_busy_is_not_taken_for_one_without_condstore() -> None:
+    script = after_login(
+        """
+        C: EXAMINE "INBOX" (CONDSTORE)
+        S: {tag} NO [THROTTLED] slow down
+        """,
+        "IMAP4rev1 CONDSTORE",
+    )
+    async with scripted_server(script) as server, server.connect() as connection:
+        with pytest.raises(Throttled):
+            await connection.examine("INBOX")
+
+        assert connection.has_condstore
+
+
 @pytest.mark.parametrize(
     "code", ["NOMODSEQ", "HIGHESTMODSEQ 0", "HIGHESTMODSEQ 18446744073709551615"]
 )

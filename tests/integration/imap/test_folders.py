@@ -5,6 +5,7 @@ import pytest
 from emailsync.domain.errors import (
     FolderGone,
     ServerRefused,
+    Throttled,
     Unreachable,
 )
 from emailsync.domain.folders import FolderRole

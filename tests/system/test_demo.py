@@ -4,27 +4,30 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from daemon import COMMAND
 from servers import LOOPBACK, free_port
 
 RESULT = re.compile(
     r"(\d+) accounts of 3 tenants: ([\d,]+) messages stored = ([\d,]+) on the server"
 )
 GONE_WITHIN_S = 60.0
+TEST_TIMEOUT_S = 240  #: three daemons' worth of processes on a machine that runs other tests, too
+
+pytestmark = pytest.mark.timeout(TEST_TIMEOUT_S)
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A demo of three tenants that ends by itself, with temporary files of its own."""
-    run = f"run_demo(tenants=3, listen='{LOOPBACK}:{free_port()}', seconds=4)"
+    command = [COMMAND, "demo", "--tenants", "3", "--listen", f"{LOOPBACK}:{free_port()}"]
     with subprocess.Popen(
-        [sys.executable, "-c", f"import sys; from emailsync.demo import run_demo; sys.exit({run})"],
+        [*command, "--seconds", "4"],
         env=os.environ | {"TMPDIR": str(tmp_path)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -62,7 +65,7 @@ def processes_in(folder: Path) -> list[str]:
 def test_everything_on_the_server_is_stored_at_the_end(
     demo: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    output, _ = demo.communicate(timeout=100)
+    output, _ = demo.communicate(timeout=TEST_TIMEOUT_S - 10)
 
     assert demo.returncode == 0, output
     result = RESULT.search(output)

@@ -3,6 +3,7 @@
 Nothing here may fail the daemon: without the database the next round tries again.
 """
 
+import time
 from dataclasses import replace
 from typing import Final
 
@@ -29,12 +30,13 @@ log = structlog.get_logger(__name__)
 async def watch_event_loop(metrics: Metrics, clock: Clock) -> None:
     """Measure for ever by how much a short sleep is late: so late is everything else."""
     while True:
-        asleep_s = clock.monotonic()
+        asleep_s, computed_s = clock.monotonic(), time.thread_time()
         await anyio.sleep(PROBE_EVERY_S)
         lag_s = max(0.0, clock.monotonic() - asleep_s - PROBE_EVERY_S)
-        metrics.loop_lagged(lag_s)
+        busy_s = time.thread_time() - computed_s
+        metrics.loop_lagged(lag_s, busy_s)
         if lag_s > SLOW_LOOP_S:
-            log.warning("event_loop.blocked", lag_s=round(lag_s, 3))
+            log.warning("event_loop.blocked", lag_s=round(lag_s, 3), busy_s=round(busy_s, 3))
 
 
 async def keep_counting(database: Database, queues: QueueService, metrics: Metrics) -> None:

@@ -134,9 +134,10 @@ class Metrics:
         """Count a reload that changed nothing, because the file was invalid."""
         self._reload_failed.inc()
 
-    def loop_lagged(self, seconds: float) -> None:
-        """Record by how much the event loop was late."""
-        self._loop_lag.observe(seconds)
+    def loop_lagged(self, lag_s: float, busy_s: float) -> None:
+        """Record by how much the loop was late, and how long its thread computed meanwhile."""
+        self._loop_lag.observe(lag_s)
+        self._loop_stall.observe(min(lag_s, busy_s))
 
     def store_read(self, gauges: StoreGauges) -> None:
         """Replace what the database told last time."""
@@ -240,6 +241,11 @@ class Metrics:
         )  # fmt: skip
         self._loop_lag = Histogram(
             "event_loop_lag_seconds", "By how much the event loop woke late, probed every 100 ms.",
+            registry=self.registry, buckets=LOOP_LAG_BUCKETS_S,
+        )  # fmt: skip
+        self._loop_stall = Histogram(
+            "event_loop_stall_seconds",
+            "The part of the lag that was our own work, not a machine that is too busy.",
             registry=self.registry, buckets=LOOP_LAG_BUCKETS_S,
         )  # fmt: skip
 

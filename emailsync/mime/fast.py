@@ -17,7 +17,7 @@ from emailsync.domain.mail import ParsedMessage
 from emailsync.mime.charsets import decode_strictly
 from emailsync.mime.headers import HeaderBlock, content_fields, split_headers
 from emailsync.mime.message import ADDRESS_FIELDS, assemble
-from emailsync.mime.parts import Part, PartHeaders, describe_part
+from emailsync.mime.parts import Part, PartHeaders, boundary_of, describe_part, media_type
 from emailsync.mime.structure import AFTER_DELIMITER, LINE_FEED, MAX_DEPTH, MAX_PARTS
 from emailsync.mime.transfer import PLAIN
 
@@ -78,21 +78,23 @@ def _leaves(raw: bytes, block: HeaderBlock, root: fast_mail_parser.PyMimePart) -
     while stack:
         node, depth, default_type = stack.pop()
         said = _content_fields(node) if depth else content_fields(block.fields)
-        headers = describe_part(said, default_type)
-        if headers.content_type != node.content_type:
-            raise Refused("a part of doubtful type")
         content = node.content
         if content is not None:
             leaves += 1
+            headers = describe_part(said, default_type)
+            if headers.content_type != node.content_type:
+                raise Refused("a part of doubtful type")
             yield _leaf(raw, headers, content)
             continue
         containers += 1
+        if media_type(said.get("content-type", "")) != node.content_type:
+            raise Refused("a container of doubtful type")
         children = node.children
         if not children or depth >= MAX_DEPTH:
             raise Refused("a container without parts, or too deep")
         if leaves + len(children) > MAX_PARTS or containers > MAX_FAST_CONTAINERS:
             raise Refused("many parts")
-        if _has_doubtful_delimiter(raw, headers.boundary):
+        if _has_doubtful_delimiter(raw, boundary_of(said)):
             raise Refused("a line that is almost a delimiter")
         default = "message/rfc822" if node.content_type == "multipart/digest" else "text/plain"
         stack.extend((child, depth + 1, default) for child in reversed(children))
@@ -131,20 +133,20 @@ def _leaf(raw: bytes, headers: PartHeaders, content: bytes) -> Part:
         raise Refused("a long text")
     if headers.transfer_encoding == "quoted-printable":
         is_file = headers.disposition is not None or headers.filename is not None or not is_text
-        if content.endswith(b"="):
-            raise Refused("a soft line break at the end, which the compiled parser leaves")
-        _check_quotable(raw, is_file=is_file)
+        _check_quotable(raw, content, is_file=is_file)
     return Part(headers, content)
 
 
-def _check_quotable(raw: bytes, *, is_file: bool) -> None:
-    """Refuse what the compiled parser drops from quoted-printable (8-bit and control characters).
+def _check_quotable(raw: bytes, content: bytes, *, is_file: bool) -> None:
+    """Refuse what the compiled parser drops from quoted-printable: 8-bit and control characters.
 
-    It also ends lines with CRLF, which does not matter in a text.
+    It also ends lines with CRLF, and the last one in any case, which matters only in a file.
     """
-    returns, feeds = raw.count(b"\r"), raw.count(b"\n")
-    pairs = raw.count(b"\r\n") if is_file else returns
-    if returns not in {0, feeds} or (is_file and pairs != feeds):
-        raise Refused("mixed line breaks")
+    if content.endswith(b"=") or (is_file and content.endswith(b"\r\n")):
+        raise Refused("a soft line break at the end")
+    if is_file or b"\n" not in content:
+        returns, feeds, pairs = raw.count(b"\r"), raw.count(b"\n"), raw.count(b"\r\n")
+        if returns != pairs or (is_file and pairs != feeds):
+            raise Refused("mixed line breaks")
     if raw.translate(None, _QUOTABLE):
         raise Refused("characters that are not printable")

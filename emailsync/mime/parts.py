@@ -33,7 +33,6 @@ class PartHeaders:
 
     content_type: str  #: lower case; text/plain where the header is unreadable (RFC 2045 s5.2)
     charset: str | None
-    boundary: str | None
     filename: str | None
     disposition: str | None  #: lower case
     content_id: str | None
@@ -77,7 +76,6 @@ def _describe(
     return PartHeaders(
         content_type=content_type,
         charset=parameters.get("charset", "").strip() or None,
-        boundary=parameters.get("boundary", "").rstrip() or None,
         filename=clean_filename(filename or parameters.get("name") or ""),
         disposition=disposition,
         content_id=(content_id or "").strip().strip("<>").strip()[:_MAX_CONTENT_ID_CHARS] or None,
@@ -87,6 +85,11 @@ def _describe(
 
 #: Nearly all text parts in the world share a few headers.
 _describe_usual = lru_cache(maxsize=512)(_describe)
+
+
+def boundary_of(headers: Mapping[str, str]) -> str | None:
+    """Return the boundary of a container."""
+    return parse_parameters(headers.get("content-type", "")).get("boundary", "").rstrip() or None
 
 
 def media_type(declared: str) -> str:

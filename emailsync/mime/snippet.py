@@ -11,6 +11,7 @@ from typing import Final
 SNIPPET_CHARS: Final = 200  #: two lines of a message list
 _MAX_WORDS: Final = SNIPPET_CHARS // 2 + 1  #: of one letter and a blank each
 _TEXT_WINDOW_CHARS: Final = 4 * 1024
+_LINE_WINDOW_CHARS: Final = 1024  #: padding included
 _HTML_WINDOW_CHARS: Final = 128 * 1024  #: style sheets of newsletters come first, and are long
 _ENOUGH_CHARS: Final = 3 * SNIPPET_CHARS  #: of raw text; entities and blanks shrink it
 
@@ -18,9 +19,7 @@ _TAG: Final = re.compile(r"<(?:!--|(/?[a-zA-Z][a-zA-Z0-9]*)[^>]*>?|[!?/][^>]*>?)
 _HIDDEN: Final = frozenset({"style", "script", "head", "title", "template", "noscript"})
 _INLINE: Final = frozenset({"a", "b", "em", "font", "i", "s", "small", "span", "strong", "u"})
 #: Invisible characters that newsletters pad their preview with.
-_PADDING: Final = dict.fromkeys(
-    (0x00AD, 0x034F, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x2060, 0x2065), 0xFEFF)
-)
+_PADDING: Final = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u2060-\u2064\ufeff]+")
 
 
 def snippet(text: str | None, html_text: str | None) -> str:
@@ -40,8 +39,10 @@ def _own_words(text: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    visible = text if text.isascii() else text.translate(_PADDING)
-    return " ".join(visible.split(None, _MAX_WORDS)[:_MAX_WORDS])[:SNIPPET_CHARS].rstrip()
+    line = " ".join(text.split(None, _MAX_WORDS)[:_MAX_WORDS])[:_LINE_WINDOW_CHARS]
+    if not line.isascii():
+        line = " ".join(_PADDING.sub("", line).split())
+    return line[:SNIPPET_CHARS].rstrip()
 
 
 def _strip_tags(source: str) -> str:

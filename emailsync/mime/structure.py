@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from emailsync.mime.headers import HeaderBlock, content_fields, split_headers
-from emailsync.mime.parts import Part, PartHeaders, describe_part
+from emailsync.mime.parts import Part, PartHeaders, boundary_of, describe_part
 from emailsync.mime.transfer import decode_transfer
 
 MAX_DEPTH: Final = 50  #: containers in containers; real mail stays below 10
@@ -45,11 +45,14 @@ def read_parts(raw: bytes, message: HeaderBlock, problems: list[str]) -> Iterato
     while stack:
         entity, block = stack.pop()
         block = block or split_headers(raw, entity.start, entity.end)
-        headers = describe_part(content_fields(block.fields), entity.default_type)
+        said = content_fields(block.fields)
+        headers = describe_part(said, entity.default_type)
         if headers.content_type.startswith("multipart/"):
             if entity.depth >= MAX_DEPTH:
                 problems.append(f"parts nested deeper than {MAX_DEPTH}")
-            elif children := _children(raw, entity, block.body_start, headers):
+            elif children := _children(
+                raw, entity, block.body_start, headers.content_type, boundary_of(said)
+            ):
                 stack.extend((child, None) for child in reversed(children))
                 continue
             else:
@@ -67,13 +70,15 @@ def _leaf(content: bytes, headers: PartHeaders) -> Part:
     return Part(headers, decoded, intact)
 
 
-def _children(raw: bytes, entity: _Entity, body_start: int, headers: PartHeaders) -> list[_Entity]:
+def _children(
+    raw: bytes, entity: _Entity, body_start: int, content_type: str, boundary: str | None
+) -> list[_Entity]:
     """Return the parts of a container; none when it has no delimiter line."""
-    boundary = headers.boundary.encode("utf-8", "surrogatepass") if headers.boundary else None
-    boundary = boundary or _guess_boundary(raw, body_start, entity.end)
-    default = "message/rfc822" if headers.content_type == "multipart/digest" else "text/plain"
+    named = boundary.encode("utf-8", "surrogatepass") if boundary else None
+    delimiter = named or _guess_boundary(raw, body_start, entity.end)
+    default = "message/rfc822" if content_type == "multipart/digest" else "text/plain"
     depth = entity.depth + 1
-    spans = _between_delimiters(raw, body_start, entity.end, boundary) if boundary else []
+    spans = _between_delimiters(raw, body_start, entity.end, delimiter) if delimiter else []
     return [_Entity(start, end, depth, default) for start, end in spans[: MAX_PARTS + 1]]
 
 

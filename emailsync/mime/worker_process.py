@@ -119,9 +119,9 @@ class WorkerProcess:
                 (length,) = REPLY.unpack(await self._output.readexactly(REPLY.size))
                 return await self._output.readexactly(length)
         except TimeoutError:
-            raise WorkerFailed(f"took over {deadline_s:g} s") from None
+            raise WorkerFailed(f"the parser took over {deadline_s:g} s") from None
         except (EOFError, ConnectionError) as error:
-            await self.kill()
+            await self.stop()  # it is ending; to kill it now would lose how it ended
             raise WorkerFailed(_how_it_ended(self._process.returncode)) from error
 
     async def _send(self, head: bytes, raw: bytes) -> None:
@@ -153,7 +153,7 @@ def _environment(daemon: Mapping[str, str]) -> dict[str, str]:
 
 def _how_it_ended(returncode: int | None) -> str:
     if returncode == EXIT_OUT_OF_MEMORY:
-        return "ran out of memory"
+        return "the parser ran out of memory"
     if returncode is not None and returncode < 0:
         return f"the parser was killed by signal {-returncode}"
     return f"the parser ended with status {returncode}"

@@ -60,7 +60,7 @@ def test_messages_in_messages_are_one_attachment(depth: int) -> None:
 def test_depth_within_the_limit_is_read_to_the_core() -> None:
     parsed = parse(nested(40))
 
-    assert parsed.body_text == "core\n"
+    assert parsed.body_text == "core"
     assert parsed.parse_error is None
 
 

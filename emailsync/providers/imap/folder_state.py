@@ -18,6 +18,7 @@ class FolderState:
     status: MailboxStatus | None  #: from the listing; None: the server gave none
     cursor: FolderCursor = field(init=False)
     seen: Examined | None = None  #: what selecting it said last
+    has_new: bool = False  #: mail arrived since the cursor, as far as selecting it told
     failed: bool = False  #: left alone for the rest of this session
     touched: bool = False  #: its cursor moved: its count has to be checked
 

@@ -82,7 +82,7 @@ class ImapSession:
             async for page in pages:
                 yield page
         await self.connection.noop()
-        yield self._check(state)
+        yield self._checked(FetchedPage(), state)
 
     async def _each(self, states: Iterable[FolderState], step: Step) -> AsyncGenerator[FetchedPage]:
         """Take a step in every folder; one that fails leaves the others alone."""
@@ -115,38 +115,54 @@ class ImapSession:
         uid_next = seen.uid_next or await self._uid_next()
         work = work_of(cursor, uid_validity=uid_validity, uid_next=uid_next)
         if work is FolderWork.CATCH_UP:
+            state.has_new = uid_next > (cursor.uid_next or 0)
             comparison = FolderComparison(self.connection, self.stored)
             async with aclosing(comparison.changes(state, seen)) as pages:
                 async for page in pages:
                     yield page
-            return
+            if not state.has_new and self._wants_check(state):
+                yield self._checked(FetchedPage(), state)
+        else:
+            yield self._begun(state, seen, work, uid_validity=uid_validity, uid_next=uid_next)
+
+    def _begun(
+        self,
+        state: FolderState,
+        seen: Examined,
+        work: FolderWork,
+        *,
+        uid_validity: int,
+        uid_next: int,
+    ) -> FetchedPage:
+        """Return the page that begins a folder, or its new generation: all of it is backfill."""
+        is_new_generation = work is FolderWork.NEW_GENERATION
         moved = state.move(
             uid_validity=uid_validity,
             uid_next=uid_next,
             highest_modseq=seen.highest_modseq,
-            backfill_before=uid_next,
+            backfill_before=uid_next if seen.exists or is_new_generation else None,
         )
-        new_generation = state.id if work is FolderWork.NEW_GENERATION else None
-        yield FetchedPage(changes=PageChanges(new_generation=new_generation, cursors=moved))
+        new_generation = state.id if is_new_generation else None
+        page = FetchedPage(changes=PageChanges(new_generation=new_generation, cursors=moved))
+        return self._checked(page, state) if self._wants_check(state) else page
 
     async def _fetch_new(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
         """Fetch what arrived since the cursor, oldest first, and check the folder's count."""
+        if not state.has_new:
+            return
         seen = await self._select_again(state)
-        known_next = state.cursor.uid_next
-        assert known_next is not None, "a folder is caught up before its new mail is fetched"
-        if seen.uid_next is None or seen.uid_next > known_next:
-            for _ in range(NEW_MAIL_ROUNDS):
-                uids = await self.connection.search_uids(state.cursor.uid_next or 1)
-                if not uids:
-                    break
-                async with aclosing(self.bodies.pages(state, uids)) as pages:
-                    async for page, uid in pages:
-                        yield self._moved(page, state, uid_next=uid + 1)
-                await self.connection.noop()
-            if seen.uid_next is not None and seen.uid_next > (state.cursor.uid_next or 0):
-                yield self._moved(FetchedPage(), state, uid_next=seen.uid_next)
-        if state.cursor.backfill_before is None and self._wants_check(state):
-            yield self._check(state)
+        for _ in range(NEW_MAIL_ROUNDS):
+            uids = await self.connection.search_uids(state.cursor.uid_next or 1)
+            if not uids:
+                break
+            async with aclosing(self.bodies.pages(state, uids)) as pages:
+                async for page, uid in pages:
+                    yield self._moved(page, state, uid_next=uid + 1)
+            await self.connection.noop()
+        if seen.uid_next is not None and seen.uid_next > (state.cursor.uid_next or 0):
+            yield self._moved(FetchedPage(), state, uid_next=seen.uid_next)
+        if self._wants_check(state):
+            yield self._checked(FetchedPage(), state)
 
     async def _backfill(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
         """Fetch what lay there before the folder's first sync, newest first; check the count."""
@@ -175,7 +191,7 @@ class ImapSession:
             )
         )
         await self.connection.noop()
-        yield self._check(state)
+        yield self._checked(FetchedPage(), state)
 
     async def _fetch_missing(
         self, state: FolderState, missing: list[int]
@@ -234,9 +250,13 @@ class ImapSession:
         return replace(page, changes=replace(page.changes, cursors=moved, account_cursor=marker))
 
     def _wants_check(self, state: FolderState) -> bool:
+        """Return whether the selected folder is complete and its count may have changed."""
+        if state.cursor.backfill_before is not None:
+            return False
         counts = (state.stored.stored_count, state.stored.remote_count)
         return state.touched or counts != (self.connection.exists, self.connection.exists)
 
-    def _check(self, state: FolderState) -> FetchedPage:
+    def _checked(self, page: FetchedPage, state: FolderState) -> FetchedPage:
+        """Return the page with the server's count, to be held against ours once it is stored."""
         check = FolderCheck(folder_id=state.id, remote_count=self.connection.exists)
-        return FetchedPage(changes=PageChanges(check=check))
+        return replace(page, changes=replace(page.changes, check=check))

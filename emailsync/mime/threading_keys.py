@@ -50,7 +50,9 @@ def threading_keys(fields: Fields) -> ThreadingKeys:
 def _ids(value: str | None) -> list[str]:
     if not value:
         return []
-    ids = (_BLANKS.sub("", bracketed) for bracketed in _BRACKETED.findall(value))
+    ids = _BRACKETED.findall(value)
+    if _BLANKS.search(value):
+        ids = [_BLANKS.sub("", identifier) for identifier in ids]
     return [_text(identifier) for identifier in ids if identifier]
 
 

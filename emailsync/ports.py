@@ -177,7 +177,7 @@ class LeaseStore(Protocol):
         """Lease up to `limit` accounts, fairly between tenants. Skips what others hold."""
 
     async def next_due(self, queue: QueueName) -> datetime | None:
-        """Return when the next account of `queue` that nobody holds is due."""
+        """Return when an account of `queue` can be claimed next: due, or its holder overdue."""
 
     async def extend(self, leases: Collection[Lease]) -> Collection[Lease]:
         """Prolong the leases; return those that are lost."""

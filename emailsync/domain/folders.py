@@ -41,7 +41,10 @@ class FolderCursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountCursor:
-    """The account-level bookmark; each provider uses its own part."""
+    """The account-level bookmark; each provider uses its own part.
+
+    Stored field by field: None leaves a field as it is, "" removes it.
+    """
 
     last_sync_uid: str | None = None  #: IMAP: "UIDVALIDITY:UIDNEXT" of the inbox, for people
     last_history_id: str | None = None  #: Gmail

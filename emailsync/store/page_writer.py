@@ -13,6 +13,7 @@ from emailsync.domain.accounts import AccountKey
 from emailsync.domain.folders import AccountCursor, FolderCursor, FolderId
 from emailsync.domain.pages import (
     Adoption,
+    FetchedMessage,
     FlagChange,
     PageChanges,
     PageResult,
@@ -25,10 +26,12 @@ from emailsync.domain.pages import (
 from emailsync.store.database import Connection, is_data_error
 from emailsync.store.queries import load_queries
 from emailsync.store.rows import (
+    LARGE_RAW_BYTES,
     attachment_columns,
     columns_of,
     flag_row,
     folders_of,
+    is_large,
     message_columns,
     placement_columns,
 )
@@ -160,6 +163,9 @@ class PageWriter:
         if known := [item for item in messages if item.fetched.remote_id not in complete]:
             touched = await self._update(known)
             kinds = dict.fromkeys(touched, UPDATED) | kinds
+        if self._keep_raw:
+            for message in filter(is_large, messages):
+                await self._store_large_raw(message.fetched)
         return kinds
 
     async def _store_or_quarantine(self, messages: Sequence[ReadyMessage]) -> Kinds:
@@ -176,6 +182,15 @@ class PageWriter:
         middle = len(messages) // 2
         first = await self._store_or_quarantine(messages[:middle])
         return first | await self._store_or_quarantine(messages[middle:])
+
+    async def _store_large_raw(self, fetched: FetchedMessage) -> None:
+        missing = await self._fetch("lacks_raw", *self._key, fetched.remote_id)
+        for row in missing:
+            where, raw = (self._key[0], row["id"]), memoryview(fetched.raw or b"")
+            for number, start in enumerate(range(0, len(raw), LARGE_RAW_BYTES)):
+                piece = raw[start : start + LARGE_RAW_BYTES]
+                await self._fetch("add_raw_piece", *where, number, piece)
+            await self._fetch("join_raw_pieces", *where)
 
     async def _take_over_vanished(self, messages: Sequence[ReadyMessage]) -> Kinds:
         arriving = [

@@ -12,6 +12,9 @@ from emailsync.store.text import pg_json, pg_line, pg_text, pg_time
 
 Columns = Sequence[Sequence[Any]]
 
+LARGE_RAW_BYTES: Final = 4 * 1024 * 1024
+"""More than this in one parameter stalls the event loop: 32 MB took 150 ms to encode and send."""
+
 MESSAGE_COLUMNS: Final = 28
 FLAG_COLUMNS: Final = 5
 PLACEMENT_COLUMNS: Final = 3
@@ -24,9 +27,14 @@ def columns_of(rows: Iterable[tuple[Any, ...]], width: int) -> Columns:
 
 
 def message_columns(messages: Iterable[ReadyMessage], *, keep_raw: bool) -> Columns:
-    """Return $3-$30 of insert_messages and update_messages."""
+    """Return $3-$30 of insert_messages and update_messages; large raw bytes are left out."""
     rows = (_message_row(message, keep_raw=keep_raw) for message in messages)
     return columns_of(rows, MESSAGE_COLUMNS)
+
+
+def is_large(message: ReadyMessage) -> bool:
+    """Tell whether the raw bytes have to be sent in pieces."""
+    return message.fetched.raw is not None and len(message.fetched.raw) > LARGE_RAW_BYTES
 
 
 def flag_row(flags: Flags) -> tuple[bool, bool, bool, bool, str]:
@@ -98,7 +106,7 @@ def _message_row(message: ReadyMessage, *, keep_raw: bool) -> tuple[Any, ...]:
         None if parsed.body_html is None else pg_text(parsed.body_html),
         pg_json(parsed.headers),
         any(not part.is_inline for part in parsed.attachments),
-        fetched.raw if keep_raw else None,
+        fetched.raw if keep_raw and not is_large(message) else None,
         message.raw_sha256,
         fetched.truncated,
         pg_line(parsed.parse_error),

@@ -171,6 +171,17 @@ CREATE TABLE attachments (
     FOREIGN KEY (tenant_id, message_id) REFERENCES messages ON DELETE CASCADE
 );
 
+-- The bytes of a large message on their way into its row. They are sent in pieces, so that sending
+-- blocks nobody, and never outlive the transaction; unlogged, since nothing of them is worth a log.
+CREATE UNLOGGED TABLE raw_pieces (
+    tenant_id text NOT NULL,
+    message_id bigint NOT NULL,
+    number int NOT NULL,
+    piece bytea NOT NULL,
+    PRIMARY KEY (tenant_id, message_id, number)
+);
+ALTER TABLE raw_pieces ALTER COLUMN piece SET STORAGE EXTERNAL;
+
 -- The change feed: written in the transaction of the change it tells of. `xact` lets a reader stop
 -- before the oldest transaction still running, so that a late commit is never overtaken.
 CREATE TABLE changes (

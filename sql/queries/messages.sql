@@ -122,6 +122,24 @@ WHERE stored.tenant_id = $1 AND stored.provider_id = $2 AND stored.remote_id = p
     )
 RETURNING stored.id
 
+-- name: lacks_raw
+-- Return the live message $3 if its bytes are not stored.
+SELECT id FROM messages
+WHERE tenant_id = $1 AND provider_id = $2 AND remote_id = $3
+    AND deleted_at IS NULL AND detached_at IS NULL AND raw IS NULL
+
+-- name: add_raw_piece
+-- Hand over the piece $4 with the number $3 of the bytes of the message $2.
+INSERT INTO raw_pieces (tenant_id, message_id, number, piece) VALUES ($1, $2, $3, $4)
+
+-- name: join_raw_pieces
+-- Store the bytes of the message $2 from their pieces.
+WITH taken AS (
+    DELETE FROM raw_pieces WHERE tenant_id = $1 AND message_id = $2 RETURNING number, piece
+)
+UPDATE messages SET raw = (SELECT string_agg(piece, ''::bytea ORDER BY number) FROM taken)
+WHERE tenant_id = $1 AND id = $2
+
 -- name: replace_attachments
 -- Make the attachments of the messages $2 exactly these ($3-$10); return the messages that differed.
 WITH wanted AS (

@@ -5,5 +5,9 @@
 SELECT reltuples < $1 FROM pg_class WHERE oid = 'messages'::regclass
 
 -- name: analyze
--- Let the planner look again; every cached plan, foreign keys' included, is made anew.
-ANALYZE (SKIP_LOCKED) messages, message_folders, attachments, folders, changes
+-- Let the planner look again, at the columns that statements look rows up by; every cached plan,
+-- foreign keys' included, is made anew.
+ANALYZE (SKIP_LOCKED)
+    messages (tenant_id, id, provider_id, remote_id, raw_sha256, detached_at, deleted_at),
+    message_folders, attachments (tenant_id, message_id, position), folders (tenant_id, id, provider_id),
+    changes (tenant_id, seq)

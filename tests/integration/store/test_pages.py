@@ -1,5 +1,7 @@
 """What a page writes, step by step, and that it writes nothing twice."""
 
+import hashlib
+import random
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -143,6 +145,22 @@ async def test_switching_store_raw_off_keeps_the_bytes_that_are_there(rig: Store
 
     assert result == PageResult()
     assert await rig.rows("SELECT raw FROM messages") == [{"raw": b"message 1"}]
+
+
+async def test_a_large_message_is_stored_in_pieces_and_stalls_nobody(rig: StoreRig) -> None:
+    """It is the same row as any other, and applying it again writes nothing."""
+    raw = random.Random(50).randbytes(10_000_000)
+    large = rig.message(1, raw=raw, size_bytes=len(raw), raw_sha256=hashlib.sha256(raw).digest())
+
+    first = await rig.apply([large, rig.message(2)])
+    before = await rig.row_versions()
+    again = await rig.apply([large, rig.message(2)])
+
+    (row,) = await rig.rows("SELECT raw FROM messages WHERE remote_id = $1", rig.name(1))
+    assert (first, again) == (PageResult(created=2), PageResult())
+    assert row["raw"] == raw
+    assert await rig.row_versions() == before
+    assert await rig.rows("SELECT FROM raw_pieces") == []
 
 
 async def test_a_truncated_message_is_marked(rig: StoreRig) -> None:

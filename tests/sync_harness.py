@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
-from emailsync.mime.pool import MimeParser
 
 from dovecot_mailbox import DovecotMailbox, Snapshot, StoredMessage
 from emailsync.config import ImapSettings, LiveSettings, Settings, StoreSettings
@@ -23,6 +22,7 @@ from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, Tenan
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority
 from emailsync.domain.runs import SyncCounts
+from emailsync.mime.pool import MimeParser
 from emailsync.providers.registry import session_openers
 from emailsync.store.database import open_database
 from emailsync.store.mail import PostgresMailStore, seal_credentials

@@ -1,7 +1,7 @@
 """Every failure a sync decides about. A class is a decision, not a description.
 
 * SyncError
-    * Retryable               again after a backoff; counts as an attempt and on the account's circuit
+    * Retryable               again after a backoff; counts as an attempt and for the circuit
         * Unreachable         DNS, TCP, TLS, timeout, 5xx, BYE: counts on the endpoint's circuit too
         * ServerRefused       the server answered NO or BAD to work it should do
     * Throttled               the provider asked for a pause: no attempt, no circuit

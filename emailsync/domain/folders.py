@@ -87,7 +87,7 @@ class FolderRename:
 class FolderChanges:
     """What one listing changes. Everything not named stays as it is."""
 
-    seen: tuple[RemoteFolder, ...] = ()  #: created when unknown by remote_id, else path/role updated
+    seen: tuple[RemoteFolder, ...] = ()  #: created when unknown, else path and role updated
     renamed: tuple[FolderRename, ...] = ()  #: applied before `seen`
     missing: tuple[FolderId, ...] = ()  #: not in the listing, absence not proven: only counted
     gone: tuple[FolderId, ...] = ()  #: proven absent: its placements are removed with it

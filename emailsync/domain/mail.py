@@ -28,7 +28,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedMessage:
-    """What a message says. Text is as decoded: the store scrubs it for Postgres, nobody else does."""
+    """What a message says. Text is as decoded: only the store scrubs it for Postgres."""
 
     message_id: str | None = None  #: without angle brackets; neither unique nor always there
     in_reply_to: str | None = None

@@ -107,13 +107,13 @@ class PageChanges:
     """Everything of a page but its messages. Applied in the order of the fields."""
 
     new_generation: FolderId | None = None
-    """The folder's UIDs became meaningless: its placements lose their uid and wait to be adopted."""
+    """The folder's UIDs mean nothing now: its placements lose them and wait to be adopted."""
     removed: Sequence[str] = ()  #: remote ids that lie in no folder any more: detached
     removed_from: Mapping[FolderId, Sequence[int]] = field(default_factory=dict)  #: UIDs
     adoptions: Sequence[Adoption] = ()
     placements: Sequence[PlacementChange] = ()
     retire_generation: FolderId | None = None
-    """Placements of the folder that still have no uid are removed: the new generation is complete."""
+    """The new generation is complete: placements that still have no uid are removed."""
     flags: Sequence[FlagChange] = ()
     unfetchable: Sequence[Unfetchable] = ()
     settle: bool = False
@@ -125,7 +125,7 @@ class PageChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedPage:
-    """A page as a session yields it. Messages are applied after `changes.removed...`, before flags."""
+    """A page as a session yields it; messages are applied after removals and before flags."""
 
     messages: Sequence[FetchedMessage] = ()
     changes: PageChanges = field(default_factory=PageChanges)

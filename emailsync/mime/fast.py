@@ -30,6 +30,8 @@ _CHEAP_BYTES: Final = 256 * 1024  #: at most 30 ms by the compiled parser's dept
 
 _QUOTABLE: Final = string.printable.encode().translate(None, b"\x0b\x0c")
 _USUAL_NAME: Final = re.compile(r"[A-Za-z0-9-]+")
+#: Left by encoded words that were not decoded, and by 8-bit bytes that were taken for Latin-1.
+_GUESSED: Final = re.compile("=\\?|\ufffd|[\u0080-\u009f]|[\u00c2-\u00f4][\u0080-\u00bf]")
 _READABLE: Final = PLAIN | {"base64", "quoted-printable"}
 
 
@@ -105,7 +107,7 @@ def _content_fields(node: fast_mail_parser.PyMimePart) -> dict[str, str]:
     """Return a part's header; where a line of it is no field, the compiled parser loses text."""
     headers = node.headers
     for name, values in headers.items():
-        if not values[0] or not _USUAL_NAME.fullmatch(name):
+        if not values[0] or not _USUAL_NAME.fullmatch(name) or _GUESSED.search(values[0]):
             raise Refused("doubtful headers of a part")
     return {name.lower(): values[0] for name, values in headers.items()}
 
@@ -127,8 +129,6 @@ def _has_doubtful_delimiter(raw: bytes, boundary: str | None) -> bool:
 def _leaf(raw: bytes, headers: PartHeaders, content: bytes) -> Part:
     if headers.transfer_encoding not in _READABLE:
         raise Refused("a part of unknown encoding")
-    if headers.filename is not None and ("\ufffd" in headers.filename or "=?" in headers.filename):
-        raise Refused("an undecoded file name")
     is_text = headers.content_type in {"text/plain", "text/html"}
     if is_text and len(content) > MAX_FAST_TEXT_BYTES:
         raise Refused("a long text")

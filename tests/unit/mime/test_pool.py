@@ -55,6 +55,7 @@ async def measured_lag() -> AsyncIterator[list[float]]:
         ticking = group.create_task(tick())
         await asyncio.sleep(0)
         yield lags
+        await asyncio.sleep(0.002)  # the tick that was held up longest may still be due
         ticking.cancel()
 
 
@@ -231,8 +232,9 @@ async def test_the_loop_goes_on_while_a_page_is_parsed() -> None:
 
     async with MimeParser() as mime, measured_lag() as lags:
         await mime.parse_page(page)
+        ticks_meanwhile = len(lags)
 
-    assert len(lags) > 1
+    assert ticks_meanwhile
     assert max(lags) < MAX_LAG_S
 
 

@@ -7,11 +7,14 @@ without its CRLF and without the `{n}` that announces the literal after it.
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """Of one line. A SEARCH answer is one line: this is 6 million UIDs of 10 digits."""
 MAX_LITERALS: Final = 1_000  #: of one response; a FETCH as we ask for it has one, a LIST one
+COPIED_BYTES: Final = 4 * 1024 * 1024
+"""A larger literal is handed on as the bytearray that it grew in, which nobody writes to any more:
+making bytes of 50 MB would hold up the event loop for 60 ms."""
 _MAX_DIGITS: Final = 12  #: of a literal's size; more is no size that anything could hold
 
 _ANNOUNCED: Final = re.compile(rb"\{(\d+)\+?\}\Z")
@@ -124,8 +127,9 @@ class Framer:
         self._held += piece
         self._missing -= len(piece)
         if not self._missing:
-            self._parts.append(bytes(self._held))
-            self._held = bytearray()  # not cleared: that would keep the large buffer
+            large = len(self._held) > COPIED_BYTES
+            self._parts.append(cast("bytes", self._held) if large else bytes(self._held))
+            self._held = bytearray()  # not cleared: the large one is somebody else's now
         return position + len(piece)
 
 

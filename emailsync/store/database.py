@@ -34,6 +34,7 @@ SESSION: Final = {
     "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
     "lock_timeout": f"{LOCK_TIMEOUT_S}s",
     "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_S}s",
+    "work_mem": "16MB",  # a page of 8 MiB is taken apart in memory, not in a temporary file
     "jit": "off",  # compiling costs more than any statement of ours takes
     # A plan that was cached for a small table is used on when it is large: indexes suit both.
     "enable_seqscan": "off",

@@ -113,15 +113,24 @@ def _content_fields(node: fast_mail_parser.PyMimePart) -> dict[str, str]:
 
 
 def _has_doubtful_delimiter(raw: bytes, boundary: str | None) -> bool:
-    """Say whether the compiled parser may cut in the wrong place: it compares beginnings only."""
+    """Say whether the compiled parser may cut in the wrong place.
+
+    It compares beginnings of lines only, and takes a closing delimiter for an opening one.
+    """
     if boundary is None:
         return True
     delimiter = b"--" + boundary.encode("utf-8", "surrogatepass")
     position = raw.find(delimiter)
+    is_open = is_closed = False
     while position >= 0:
         end = position + len(delimiter)
-        if (position and raw[position - 1] != LINE_FEED) or not AFTER_DELIMITER.match(raw, end):
+        follows = AFTER_DELIMITER.match(raw, end)
+        if follows is None or is_closed or (position and raw[position - 1] != LINE_FEED):
             return True
+        is_closed = follows[1] is not None
+        if is_closed and not is_open:
+            return True
+        is_open = True
         position = raw.find(delimiter, end)
     return False
 

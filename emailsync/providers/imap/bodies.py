@@ -8,6 +8,7 @@ from typing import Final
 
 import anyio
 
+from emailsync.domain.errors import SyncError
 from emailsync.domain.pages import (
     MAX_PAGE_BYTES,
     MAX_PAGE_MESSAGES,
@@ -60,8 +61,11 @@ class BodyFetcher:
 
     async def pages(
         self, state: FolderState, uids: Sequence[int]
-    ) -> AsyncGenerator[tuple[FetchedPage, int]]:
-        """Yield pages of these messages in the order given, each with the last UID looked at.
+    ) -> AsyncGenerator[tuple[FetchedPage, int | None]]:
+        """Yield pages of these messages in the order given, each with the last UID it covers.
+
+        Where a failure ends a batch in the middle, what came of it is yielded with None, so that
+        on a link that never lasts a batch each session still gets further.
 
         Messages that are gone meanwhile are left out; one that the server refuses to give up
         is reported as unfetchable.
@@ -85,7 +89,7 @@ class BodyFetcher:
 
     async def _fetch(
         self, state: FolderState, messages: Sequence[Overview]
-    ) -> AsyncGenerator[tuple[FetchedPage, int]]:
+    ) -> AsyncGenerator[tuple[FetchedPage, int | None]]:
         batches = self._batches(messages)
         under_way: deque[tuple[Batch, BodyFetch]] = deque()
         waiting = next(batches, None)
@@ -95,7 +99,11 @@ class BodyFetcher:
                 waiting = next(batches, None)
             large = under_way[0][0].is_large
             last_uid = under_way[0][0].messages[-1].uid
-            yield await _collect(state, *under_way.popleft()), last_uid
+            page, failure = await _collect(state, *under_way.popleft())
+            yield page, last_uid if failure is None else None
+            if failure is not None:
+                raise failure
+            del page  # a large one is not held beside the next
             if large:
                 yield FetchedPage(), last_uid  # returns when the large one is stored and forgotten
                 self.release()
@@ -137,9 +145,14 @@ class BodyFetcher:
             yield Batch(batch)
 
 
-async def _collect(state: FolderState, batch: Batch, fetch: BodyFetch) -> FetchedPage:
-    answer = await fetch.collect()
-    return _page(state, batch, answer.contents, answer.refused)
+async def _collect(
+    state: FolderState, batch: Batch, fetch: BodyFetch
+) -> tuple[FetchedPage, SyncError | None]:
+    try:
+        whole = await fetch.collect()
+    except SyncError as error:
+        return _page(state, batch, fetch.received.contents, {}), error
+    return _page(state, batch, whole.contents, whole.refused), None
 
 
 def _page(

@@ -90,9 +90,12 @@ class FolderComparison:
         ]
         return await self._confirmed(state, gone)
 
-    async def placed_uids(self, state: FolderState, last: int | None = None) -> set[int]:
-        """Return the stored UIDs up to `last`."""
-        return {uid async for window in self._windows(state, 1, last) for uid in map(_uid, window)}
+    async def placed_uids(
+        self, state: FolderState, *, first: int = 1, last: int | None = None
+    ) -> set[int]:
+        """Return the stored UIDs from `first` to `last`; some higher ones may be among them."""
+        windows = self._windows(state, first, last)
+        return {uid async for window in windows for uid in map(_uid, window)}
 
     async def listing(self) -> Sequence[int] | None:
         """Return all UIDs of the selected folder, sorted; None when the answer is not complete."""

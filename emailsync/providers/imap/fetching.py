@@ -4,7 +4,7 @@ Data belongs to a command by its UID, never by its position: a server may send m
 second FETCH before the tagged OK of the first (seen with Dovecot).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -129,6 +129,7 @@ class BodyFetch:
         self._protocol = protocol
         self._uids = uids
         self._section = section
+        self.received = FetchedBodies()  #: so far; complete once `collect` has returned
         self._commands = self._send(uids)
 
     def _send(self, uids: UidSet) -> list[ImapCommand]:
@@ -147,7 +148,7 @@ class BodyFetch:
         ]
 
     async def collect(self) -> FetchedBodies:
-        """Wait for the whole batch.
+        """Wait for the whole batch; what came before a failure is in `received`.
 
         A refused batch is halved until the refused messages stand alone; messages of which the
         server says nothing, or NIL, are asked for once more (seen with iCloud).
@@ -156,53 +157,57 @@ class BodyFetch:
             ServerRefused: every message of a batch of several was refused: that is the server.
             Unreachable, Throttled: as everywhere.
         """
-        into = FetchedBodies()
-        refused = await self._gather(self._commands, into)
+        refused = await self._gather(self._commands)
         if refused is not None:
-            await self._bisect(self._missing(self._uids, into), refused, into)
-        elif missing := self._missing(self._uids, into):
-            await self._ask_again(missing, into)
-        return into
+            await self._bisect(self._missing(self._uids), refused)
+        elif missing := self._missing(self._uids):
+            await self._ask_again(missing)
+        return self.received
 
-    async def _gather(self, commands: list[ImapCommand], into: FetchedBodies) -> Condition | None:
+    async def _gather(self, commands: list[ImapCommand]) -> Condition | None:
         """Wait for the commands and keep their bodies; return the first refusal, if any."""
         refused: Condition | None = None
         for command in commands:
             assert not command.is_dropped, "the folder was left before its bodies were collected"
-            condition = await self._protocol.finish(command)
-            for answer in self._protocol.take(command):
-                if isinstance(answer, Fetch) and answer.uid is not None:
-                    content = answer.sections[self._section]
-                    if content is not None:
-                        into.contents[answer.uid] = content
-                    else:
-                        into.refused[answer.uid] = "the server has no content for it"
+            try:
+                condition = await self._protocol.finish(command)
+            finally:
+                self._keep(self._protocol.take(command))
             if condition.status != "OK":
                 refused = refused or condition
         return refused
 
-    def _missing(self, uids: UidSet, into: FetchedBodies) -> UidSet:
-        return uids.minus(UidSet.of(into.contents))
+    def _keep(self, answers: Iterable[Answer]) -> None:
+        for answer in answers:
+            if isinstance(answer, Fetch) and answer.uid is not None:
+                content = answer.sections[self._section]
+                if content is not None:
+                    self.received.contents[answer.uid] = content
+                else:
+                    self.received.refused[answer.uid] = "the server has no content for it"
 
-    async def _bisect(self, uids: UidSet, why: Condition, into: FetchedBodies) -> None:
+    def _missing(self, uids: UidSet) -> UidSet:
+        return uids.minus(UidSet.of(self.received.contents))
+
+    async def _bisect(self, uids: UidSet, why: Condition) -> None:
         error = refusal(why, Phase.WORK)
         if not isinstance(error, ServerRefused):
             raise error
         if uids.count == 1:
-            into.refused[uids.first] = error.message
+            self.received.refused[uids.first] = error.message
             enough = min(self._uids.count, REFUSED_ARE_ALL)
-            if not into.contents and len(into.refused) >= enough > 1:
+            if not self.received.contents and len(self.received.refused) >= enough > 1:
                 raise error
         if uids.count <= 1:
             return
         for half in uids.halves():
-            refused = await self._gather(self._send(half), into)
+            refused = await self._gather(self._send(half))
             if refused is not None:
-                await self._bisect(self._missing(half, into), refused, into)
+                await self._bisect(self._missing(half), refused)
 
-    async def _ask_again(self, missing: UidSet, into: FetchedBodies) -> None:
-        refused = await self._gather(self._send(missing), into)
+    async def _ask_again(self, missing: UidSet) -> None:
+        refused = await self._gather(self._send(missing))
         if refused is not None:
-            await self._bisect(self._missing(missing, into), refused, into)
-        for uid in into.contents.keys() & into.refused.keys():
-            del into.refused[uid]
+            await self._bisect(self._missing(missing), refused)
+        for uid in self.received.contents.keys() & self.received.refused.keys():
+            del self.received.refused[uid]

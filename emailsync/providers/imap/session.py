@@ -151,13 +151,18 @@ class ImapSession:
         if not state.has_new:
             return
         seen = await self._select_again(state)
+        comparison = FolderComparison(self.connection, self.stored)
         for _ in range(NEW_MAIL_ROUNDS):
-            uids = await self.connection.search_uids(state.cursor.uid_next or 1)
+            first = state.cursor.uid_next or 1
+            uids = await self.connection.search_uids(first)
             if not uids:
                 break
-            async with aclosing(self.bodies.pages(state, uids)) as pages:
+            known = await comparison.placed_uids(state, first=first)  # by a session that was cut
+            todo = [uid for uid in uids if uid not in known]
+            async with aclosing(self.bodies.pages(state, todo)) as pages:
                 async for page, uid in pages:
-                    yield self._moved(page, state, uid_next=uid + 1)
+                    yield page if uid is None else self._moved(page, state, uid_next=uid + 1)
+            yield self._moved(FetchedPage(), state, uid_next=uids[-1] + 1)
             await self.connection.noop()
         if seen.uid_next is not None and seen.uid_next > (state.cursor.uid_next or 0):
             yield self._moved(FetchedPage(), state, uid_next=seen.uid_next)
@@ -171,7 +176,7 @@ class ImapSession:
         assert before is not None, "only a folder with a backfill is backfilled"
         listed = await self.connection.search_uids(1, before - 1) if before > 1 else []
         comparison = FolderComparison(self.connection, self.stored)
-        known = await comparison.placed_uids(state, before - 1)
+        known = await comparison.placed_uids(state, last=before - 1)
         todo = [uid for uid in reversed(listed) if uid not in known]
         waiting = await self.stored.fingerprints(state.id, uids=None)
         if waiting:
@@ -182,7 +187,7 @@ class ImapSession:
             todo = adopter.left
         async with aclosing(self.bodies.pages(state, todo)) as pages:
             async for page, uid in pages:
-                yield self._moved(page, state, backfill_before=uid)
+                yield page if uid is None else self._moved(page, state, backfill_before=uid)
         yield FetchedPage(
             changes=PageChanges(
                 retire_generation=state.id,

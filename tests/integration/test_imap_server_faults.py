@@ -1,0 +1,259 @@
+"""Servers that answer wrongly: nothing is lost, nothing is deleted on their word alone."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from dovecot import DovecotServer
+from dovecot_mailbox import DovecotMailbox
+from emailsync.domain.errors import ServerRefused, Unreachable
+from emailsync.emulators.mail_generator import generate
+from rewriting_proxy import RewritingProxy, rewriting_proxy
+from servers import LOOPBACK
+from sync_harness import SyncedAccount, synced_account
+
+MESSAGES = 80
+
+
+@pytest.fixture
+async def proxy(dovecot: DovecotServer) -> AsyncIterator[RewritingProxy]:
+    """A proxy in front of Dovecot that changes nothing yet."""
+    async with rewriting_proxy(dovecot.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def account(
+    proxy: RewritingProxy, mailbox: DovecotMailbox, database_url: str, tmp_path: Path
+) -> AsyncIterator[SyncedAccount]:
+    """An account behind the proxy, with eighty messages in the inbox."""
+    mailbox.deliver(generate(5, n, recipient=mailbox.user) for n in range(MESSAGES))
+    async with synced_account(
+        database_url, mailbox, host=LOOPBACK, port=proxy.port, key_file=tmp_path / "keys"
+    ) as account:
+        yield account
+
+
+def replacing(pattern: bytes, replacement: bytes) -> Callable[[bytes], bytes]:
+    return lambda line: re.sub(pattern, replacement, line)
+
+
+def dropping(pattern: bytes) -> Callable[[bytes], bytes]:
+    return lambda line: b"" if re.search(pattern, line) else line
+
+
+WITHOUT_QRESYNC = replacing(rb" (QRESYNC|CONDSTORE|LIST-STATUS|ESEARCH)\b", b"")
+
+
+@pytest.mark.parametrize("validity", [b"1", b"4294967295"], ids=["lower", "higher"])
+async def test_a_changed_uidvalidity_downloads_nothing_again(
+    account: SyncedAccount, proxy: RewritingProxy, validity: bytes
+) -> None:
+    await account.sync()
+    ids = await account.message_ids()
+    proxy.rewrite = replacing(rb"UIDVALIDITY \d+", b"UIDVALIDITY " + validity)
+
+    counts = await account.sync()
+
+    await account.assert_equal()
+    assert await account.message_ids() == ids
+    assert counts.fetched_bytes == 0
+
+
+async def test_a_server_without_uidvalidity_and_uidnext_is_synced_all_the_same(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    proxy.rewrite = lambda line: WITHOUT_QRESYNC(
+        b"" if re.search(rb"OK \[(UIDVALIDITY|UIDNEXT)", line) else line
+    )
+    await account.sync()
+    account.mailbox.append(b"Subject: one more\r\n\r\nhello\r\n")
+
+    await account.sync()
+
+    await account.assert_equal()
+
+
+async def test_a_uidnext_that_goes_back_loses_and_doubles_nothing(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    await account.sync()
+    ids = await account.message_ids()
+    proxy.rewrite = replacing(rb"UIDNEXT \d+", b"UIDNEXT 5")
+
+    await account.sync()
+
+    await account.assert_equal()
+    assert await account.message_ids() == ids
+
+
+async def test_an_empty_search_result_deletes_nothing(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    proxy.rewrite = WITHOUT_QRESYNC
+    await account.sync()
+    proxy.rewrite = lambda line: WITHOUT_QRESYNC(
+        re.sub(rb"^\* SEARCH .*\r\n", b"* SEARCH\r\n", line)
+    )
+
+    await account.sync()
+
+    assert await account.count("messages WHERE deleted_at IS NULL") == MESSAGES
+
+
+async def test_a_partial_search_result_deletes_nothing(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    proxy.rewrite = WITHOUT_QRESYNC
+    await account.sync()
+    proxy.rewrite = lambda line: WITHOUT_QRESYNC(
+        re.sub(rb"^\* SEARCH( \d+){10}", b"* SEARCH", line)
+    )
+
+    await account.sync()
+
+    assert await account.count("messages WHERE deleted_at IS NULL") == MESSAGES
+
+
+async def test_a_bogus_vanished_of_everything_deletes_nothing(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    await account.sync()
+    account.mailbox.append(b"Subject: makes the folder change\r\n\r\nhello\r\n")
+
+    def bogus(line: bytes) -> bytes:
+        told = b"* VANISHED (EARLIER) 1:4294967295\r\n"
+        return told + line if b"OK [HIGHESTMODSEQ" in line else line
+
+    proxy.rewrite = bogus
+
+    await account.sync()
+
+    await account.assert_equal()
+
+
+async def test_a_listing_of_the_inbox_alone_deletes_no_folder(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    """A proxy whose back end is away lists only INBOX."""
+    account.mailbox.append(b"Subject: filed\r\n\r\nhello\r\n", folder="Archive")
+    await account.sync()
+    before = await account.row_versions()
+    proxy.rewrite = dropping(rb"^\* (LIST|STATUS) .*(Archive|Sent|Drafts|Junk|Trash)")
+
+    await account.sync()
+
+    assert await account.count("messages WHERE deleted_at IS NULL") == MESSAGES + 1
+    assert (await account.row_versions())["messages"] == before["messages"]
+
+
+async def test_a_message_that_the_server_refuses_is_quarantined_alone(
+    account: SyncedAccount, proxy: RewritingProxy, mailbox: DovecotMailbox
+) -> None:
+    refused = mailbox.uids()[40]
+    refusing = RefusingOne(refused)
+    proxy.rewrite = refusing
+
+    await account.sync()
+
+    assert await account.count("messages") == MESSAGES - 1
+    [row] = await account.connection.fetch("SELECT uid, stage, reason FROM quarantine")
+    assert (row["uid"], row["stage"]) == (refused, "fetch")
+    [folder] = await account.connection.fetch(
+        "SELECT stored_count, remote_count FROM folders WHERE path = 'INBOX'"
+    )
+    assert folder["stored_count"] == folder["remote_count"] == MESSAGES
+
+
+class RefusingOne:
+    """Answers NO to any body FETCH that delivered this UID, and keeps its lines back."""
+
+    def __init__(self, uid: int) -> None:
+        self._body = re.compile(rb"^\* \d+ FETCH \(UID %d BODY\[\] \{(\d+)\}" % uid)
+        self._missing = 0
+        self._spoilt = False
+
+    def __call__(self, line: bytes) -> bytes:
+        if self._missing > 0:
+            self._missing -= len(line)
+            return b""
+        if found := self._body.match(line):
+            self._missing = int(found[1]) + len(b")\r\n")
+            self._spoilt = True
+            return b""
+        if self._spoilt and (tagged := re.match(rb"^(\S+) OK .*Fetch completed", line)):
+            self._spoilt = False
+            return tagged[1] + b" NO [SERVERBUG] cannot read this message\r\n"
+        return line
+
+
+async def test_a_folder_that_cannot_be_opened_leaves_the_others_alone(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    account.mailbox.append(b"Subject: filed\r\n\r\nhello\r\n", folder="Archive")
+    examined = {"Archive": False}
+
+    def refuse_archive(line: bytes) -> bytes:
+        last = proxy.sent[-1] if proxy.sent else b""
+        if b"EXAMINE" in last and b"Archive" in last:
+            tag = last.split(b" ")[0]
+            if line.startswith(tag):
+                examined["Archive"] = True
+                return tag + b" NO [SERVERBUG] mailbox is damaged\r\n"
+            return b""
+        return line
+
+    proxy.rewrite = refuse_archive
+
+    with pytest.raises(ServerRefused, match="Archive"):
+        await account.sync()
+
+    assert examined["Archive"]
+    assert await account.count("messages WHERE deleted_at IS NULL") == MESSAGES
+
+
+async def test_a_folder_deleted_during_the_sync_is_left_to_the_next_one(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    account.mailbox.create("Fleeting")
+    account.mailbox.append(b"Subject: soon gone\r\n\r\nhello\r\n", folder="Fleeting")
+
+    def delete_before_examine(line: bytes) -> bytes:
+        if line.startswith(b"* LIST") and b"Trash" in line:
+            account.mailbox.delete("Fleeting")
+            proxy.rewrite = lambda line: line
+        return line
+
+    proxy.rewrite = delete_before_examine
+    await account.sync()
+
+    await account.sync()
+
+    await account.assert_equal()
+
+
+async def test_a_cut_connection_costs_only_the_page_under_way(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    """Cut after every thirtieth message, a first sync still ends: each run goes on further."""
+    seen = 0
+
+    def cut(line: bytes) -> bytes | None:
+        nonlocal seen
+        if re.match(rb"^\* \d+ FETCH \(UID \d+ BODY\[\]", line):
+            seen += 1
+            if seen % 60 == 0:
+                return None
+        return line
+
+    proxy.rewrite = cut
+    for _ in range(10):
+        try:
+            await account.sync()
+        except Unreachable:
+            continue
+        break
+
+    await account.assert_equal()

@@ -29,6 +29,7 @@ from measured import RunFailedError, run_measured
 from postgres import running_cluster
 
 WITHOUT_WAITING = {
+    "email_sync": {"stagger_ms": 0},
     "limits": {"imap": {"concurrent": 8, "interval_ms": 0, "connections_per_host": 100}},
     "queues": {"low": {"concurrency": 8, "limiter_max": 10_000}},
 }

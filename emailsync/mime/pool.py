@@ -21,7 +21,7 @@ MAX_THREAD_BYTES: Final = (
     8 * 1024 * 1024
 )  #: parsing holds twice the message; workers' memory is cheap
 MAX_SERVED: Final = 1_000  #: messages a worker sees before a fresh one takes over
-_LOOP_SHARE_S: Final = 0.005  #: of parsing before others get their turn
+_LOOP_SHARE_S: Final = 0.001  #: of parsing before others get their turn
 
 
 class MimeParser:

@@ -16,6 +16,11 @@ from emailsync.providers.imap.answers import Fetch
 
 MAX_NUMBER64: Final = 2**63 - 1  #: RFC 9051 section 9 for sizes, RFC 7162 section 1 for modseq
 MAX_NESTING: Final = 100  #: of a value that is skipped
+MAX_KEYWORDS: Final = 100
+"""Of one message; the rest is dropped. Servers allow some dozens in a whole folder, and thousands
+of messages are held in memory with theirs."""
+MAX_KEYWORD_CHARS: Final = 200
+CACHED_FLAGS_BYTES: Final = 300  #: a longer list is read anew each time: the cache stays small
 
 _ITEM: Final = re.compile(
     rb"""\ *(?:
@@ -24,7 +29,8 @@ _ITEM: Final = re.compile(
       | MODSEQ\ \((?P<modseq>\d{1,20})\)
       | INTERNALDATE\ "(?P<received_at>[^"]*)"
       | RFC822\.SIZE\ (?P<size_bytes>\d{1,19})
-      | BODY(?:\.PEEK)?\[(?P<section>[^\]]*)\](?:<\d+>)?\ ?(?P<body>NIL|"(?:[^"\\]|\\.)*"|\Z)
+      | BODY(?:\.PEEK)?\[(?P<section>[^\[\]]{0,998})\](?:<\d+>)?
+        \ ?(?P<body>NIL|"(?:[^"\\]|\\.)*"|\Z)
       | EMAILID\ \((?P<email_id>[^()]*)\)
       | THREADID\ \((?P<thread_id>[^()]*)\)
       | X-GM-MSGID\ (?P<gmail_id>\d{1,20})
@@ -37,7 +43,7 @@ _FLAGS_ONLY: Final = re.compile(
     rb"UID (\d{1,10}) (?:MODSEQ \((\d{1,19})\) )?FLAGS \(([^()]*)\)\)\Z"
 )
 """What a scan of all flags consists of, a hundred thousand times: read at one go."""
-_NAME: Final = re.compile(rb' *[^ ()\[\]"]+(?:\[[^\]]*\](?:<\d+>)?)? ?')
+_NAME: Final = re.compile(rb' *[^ ()\[\]"]+(?:\[[^\[\]]*\](?:<\d+>)?)? ?')
 _VALUE_PIECE: Final = re.compile(rb' *(?:(\()|(\))|"(?:[^"\\]|\\.)*"|[^ ()"]+)')
 _DATE: Final = re.compile(
     rb" ?(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"
@@ -116,9 +122,12 @@ def _section_name(raw: bytes) -> str:
     return raw.decode("latin-1").upper()
 
 
-@lru_cache(maxsize=4096)
 def parse_flags(raw: bytes) -> Flags:
     r"""Read a flag list without its parentheses; \Recent and \Deleted are of no interest here."""
+    return _cached_flags(raw) if len(raw) <= CACHED_FLAGS_BYTES else _flags(raw)
+
+
+def _flags(raw: bytes) -> Flags:
     names = raw.decode("latin-1").split()
     system = {name.lower() for name in names if name.startswith("\\")}
     return Flags(
@@ -126,8 +135,15 @@ def parse_flags(raw: bytes) -> Flags:
         is_starred="\\flagged" in system,
         is_answered="\\answered" in system,
         is_draft="\\draft" in system,
-        keywords=tuple(sorted({name for name in names if not name.startswith("\\")})),
+        keywords=tuple(sorted(_keywords(names))[:MAX_KEYWORDS]),
     )
+
+
+def _keywords(names: Sequence[str]) -> set[str]:
+    return {name for name in names if not name.startswith("\\") and len(name) <= MAX_KEYWORD_CHARS}
+
+
+_cached_flags: Final = lru_cache(maxsize=4096)(_flags)
 
 
 def parse_internal_date(text: bytes) -> datetime | None:

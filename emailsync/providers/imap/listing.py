@@ -7,9 +7,12 @@ from typing import Final
 
 from emailsync.domain.folders import FolderRole
 from emailsync.domain.imap_plan import MailboxStatus
+from emailsync.domain.uid_set import MAX_UID
 from emailsync.providers.imap.answers import MAX_MODSEQ, Mailbox, Status
 from emailsync.providers.imap.mailbox_names import decode_name
 
+MAX_UID_VALIDITY: Final = 2**63 - 1
+"""RFC 9051 section 9 has 32 bits for it. It is only compared, so what can be stored will do."""
 _SPECIAL_USE: Final[Mapping[str, FolderRole]] = {  # RFC 6154 section 2
     "\\all": FolderRole.ALL,
     "\\archive": FolderRole.ARCHIVE,
@@ -56,13 +59,16 @@ class ListedFolder:
 
 def mailbox_status(items: Mapping[str, int]) -> MailboxStatus:
     """Read the items of STATUS; zeros and the impossible are dropped, for they mean nothing."""
-    modseq = items.get("HIGHESTMODSEQ", 0)
     return MailboxStatus(
-        uid_validity=items.get("UIDVALIDITY") or None,
-        uid_next=items.get("UIDNEXT") or None,
+        uid_validity=_up_to(MAX_UID_VALIDITY, items.get("UIDVALIDITY")),
+        uid_next=_up_to(MAX_UID, items.get("UIDNEXT")),
         messages=items.get("MESSAGES"),
-        highest_modseq=modseq if 0 < modseq <= MAX_MODSEQ else None,
+        highest_modseq=_up_to(MAX_MODSEQ, items.get("HIGHESTMODSEQ")),
     )
+
+
+def _up_to(limit: int, number: int | None) -> int | None:
+    return number if number is not None and 0 < number <= limit else None
 
 
 def listed_folders(

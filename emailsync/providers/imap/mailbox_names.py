@@ -5,7 +5,7 @@ import binascii
 import re
 from typing import Final
 
-_SHIFTED: Final = re.compile(r"&([^-]*)-")
+_SHIFTED: Final = re.compile(r"&([^-&]*)-")  # without "&": linear in a name of nothing else
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 
 

@@ -46,6 +46,7 @@ PAUSE_ABOVE_BYTES: Final = 16 * 1024 * 1024
 ANSWER_SLACK_BYTES: Final = 64 * 1024 * 1024
 """What one command's answers may hold beside the largest literal; only an attack needs more."""
 ANSWER_OVERHEAD_BYTES: Final = 300  #: of one parsed answer in memory
+COUNTED_VANISHED_CHARS: Final = 100_000  #: of one response: 10 ms of the event loop
 CLOSE_TIMEOUT_S: Final = 1.0  #: an aborted connection closes within two turns of the loop
 
 
@@ -354,7 +355,8 @@ class ImapProtocol(IMAP4ClientProtocol):
                 self.exists = messages
             case Expunged():
                 self.exists = max(0, self.exists - 1)
-            case Vanished(uids, earlier=False):
+            case Vanished(uids, earlier=False) if len(uids) <= COUNTED_VANISHED_CHARS:
+                # A longer one leaves the count too high, so no listing of this session is believed.
                 try:
                     self.exists = max(0, self.exists - UidSet.parse(uids).count)
                 except ValueError:

@@ -25,6 +25,9 @@ from emailsync.domain.errors import (
 )
 from emailsync.providers.imap.answers import Condition
 
+MAX_READ_CHARS: Final = 1_000
+"""Of a server's text; RFC 9051 has lines of some hundred. Patterns with `.*` in them take quadratic
+time, and a text of 64 kB that was made for it would hold up the event loop for ten seconds."""
 MAX_QUOTED_CHARS: Final = 200  #: of a server's text in an error message
 TOO_MANY_CONNECTIONS: Final = timedelta(minutes=5)  #: others' connections have to end first
 OVER_QUOTA: Final = timedelta(hours=1)  #: a rolling window of a day; asking hourly is no hammering
@@ -138,6 +141,7 @@ def refusal(condition: Condition, phase: Phase) -> SyncError:
     A NO to a login that gives no reason proves nothing; a BAD blames our command, not the
     credentials; a BYE is the server's own affair unless it names one of the causes above.
     """
+    condition = condition._replace(text=condition.text[:MAX_READ_CHARS])
     message = _told(condition)
     for rule in RULES:
         if rule.fits(condition, phase):
@@ -150,7 +154,7 @@ def refusal(condition: Condition, phase: Phase) -> SyncError:
 
 
 def _told(condition: Condition) -> str:
-    code = f"[{condition.code.name}] " if condition.code else ""
+    code = f"[{condition.code.name[:MAX_QUOTED_CHARS]}] " if condition.code else ""
     said = f"{condition.status} {code}{condition.text}"
     return f"the server answered: {_UNPRINTABLE.sub('?', said)[:MAX_QUOTED_CHARS].strip()}"
 

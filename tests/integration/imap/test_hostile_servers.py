@@ -255,3 +255,21 @@ async def test_unsolicited_data_between_the_lines_changes_nothing() -> None:
 
         assert [item.uid for item in seen if isinstance(item, FetchedFlags)] == [1, 2]
         assert connection.exists == 9
+
+
+async def test_a_vanished_list_without_end_is_not_counted_while_all_wait() -> None:
+    """The count stays too high then, and no listing that disagrees with it deletes anything."""
+    uids = ",".join(str(uid) for uid in range(1, 3_000_000, 2))
+
+    async def script(server: Dialogue) -> None:
+        await server.log_in()
+        await server.open_folder(9)
+        await server.expect("NOOP")
+        await server.send(f"* VANISHED {uids}", "{tag} OK done")
+
+    async with scripted_server(script) as server, server.connect() as connection:
+        await connection.examine("INBOX")
+
+        await connection.noop()
+
+        assert connection.exists == 9

@@ -156,6 +156,7 @@ class ClaimRequest:
 
     queue: QueueName
     limit: int
+    tenant_share: int | None = None  #: leases that one tenant may come to hold; None: any number
     only: Collection[AccountKey] | None = None  #: these accounts, due or not; None: what is due
 
 

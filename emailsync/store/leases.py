@@ -28,6 +28,8 @@ SUCCEEDED: Final = frozenset({RunResult.DONE, RunResult.SLICED})
 ANSWERED: Final = SUCCEEDED | {RunResult.THROTTLED, RunResult.NEEDS_RECONNECT}
 """The endpoint was there and spoke to us, whatever it said to the account."""
 
+WRITTEN_WITHIN_S: Final = 1.0  #: a page that is being written; a larger one is not waited for
+
 
 class PostgresLeaseStore:
     """The leases of one daemon among all that share the database."""
@@ -58,8 +60,10 @@ class PostgresLeaseStore:
             self._instance_id,
             self._lease_s,
         ]
-        name = "claim_due"
-        if request.only is not None:
+        if request.only is None:
+            name = "claim_due"
+            values.append(request.tenant_share)
+        else:
             name = "claim_named"
             values += [
                 [key.account_id for key in request.only],
@@ -80,8 +84,28 @@ class PostgresLeaseStore:
         """Prolong the leases; return those that are lost."""
         values = *_lease_columns(leases), self._instance_id, self._lease_s
         async with self._database.connection() as connection:
-            lost = await connection.fetch(SQL["extend"], *values)
-        return [Lease(_key(row), row["epoch"]) for row in lost]
+            rows = await connection.fetch(SQL["extend"], *values)
+            return [
+                lease
+                for row in rows
+                if not await self._extend_written(
+                    connection, lease := Lease(_key(row), row["epoch"]), is_lost=row["is_lost"]
+                )
+            ]
+
+    async def _extend_written(self, connection: Connection, lease: Lease, *, is_lost: bool) -> bool:
+        """Prolong a lease that a page is being written under; return whether it is ours."""
+        if is_lost:
+            return False
+        values = lease.key.tenant_id, lease.key.account_id, lease.epoch
+        us = self._instance_id, self._lease_s
+        try:
+            found = await connection.fetchval(
+                SQL["extend_written"], *values, *us, timeout=WRITTEN_WITHIN_S
+            )
+        except TimeoutError:
+            return True  # as long as the page locks the row nobody else can claim it
+        return found is not None
 
     async def release(self, leases: Collection[Lease]) -> None:
         """Give the accounts back unchanged; what is lost already is ignored."""

@@ -38,40 +38,44 @@ WHERE account.tenant_id = changing.tenant_id AND account.id = changing.id
 
 -- name: claim_due
 -- Lease up to $2 due accounts of the priorities $1 to the daemon $3 for $4 seconds. Tenants take
--- turns: an account's place is its rank in its tenant, what the tenant has under lease counted in,
--- over the tenant's weight. SKIP LOCKED keeps two daemons off one row, the conditions are checked
--- again under the lock, and the epoch fences whoever held the account before.
+-- turns: an account's place is its rank in its tenant behind what the tenant has under lease, over
+-- the tenant's weight; no tenant comes to hold more than $5. SKIP LOCKED keeps two daemons off one
+-- row, the conditions are checked again under the lock, and the epoch fences whoever held the
+-- account before. More rows are looked at than claimed, since others may be claiming the first ones.
 -- Plan: provider_configs_due_idx.
-WITH held AS (
-    SELECT tenant_id, count(*) AS leases FROM provider_configs
-    WHERE lease_owner IS NOT NULL AND lease_until > now()
-    GROUP BY tenant_id
-), due AS (
-    SELECT account.tenant_id, account.id, account.sync_priority, account.next_sync_at,
-        row_number() OVER (
-            PARTITION BY account.tenant_id ORDER BY account.sync_priority, account.next_sync_at
-        ) AS rank
+WITH considered AS (
+    SELECT tenant_id, id, sync_priority, next_sync_at, false AS is_held
     FROM provider_configs AS account
-    WHERE account.is_active AND account.status = 'active'
-        AND account.sync_priority = ANY ($1::int[]) AND account.next_sync_at <= now()
-        AND account.lease_until <= now()
-        AND (account.circuit_state <> 'OPEN' OR account.circuit_retry_at <= now())
+    WHERE is_active AND status = 'active' AND sync_priority = ANY ($1::int[])
+        AND next_sync_at <= now() AND lease_until <= now()
+        AND (circuit_state <> 'OPEN' OR circuit_retry_at <= now())
         AND NOT EXISTS (
             SELECT FROM circuits
             WHERE circuits.provider_type = account.provider_type
                 AND circuits.endpoint = account.endpoint AND circuits.retry_at > now()
         )
+    UNION ALL
+    SELECT tenant_id, id, sync_priority, next_sync_at, true
+    FROM provider_configs WHERE lease_owner IS NOT NULL AND lease_until > now()
+), placed AS (
+    SELECT *, row_number() OVER (
+        PARTITION BY tenant_id ORDER BY is_held DESC, sync_priority, next_sync_at
+    ) AS place
+    FROM considered
+), first AS MATERIALIZED (
+    SELECT placed.tenant_id, placed.id, placed.sync_priority, placed.next_sync_at,
+        place / weight AS turn, weight
+    FROM placed JOIN tenants ON tenants.id = placed.tenant_id
+    WHERE NOT is_held AND place <= coalesce($5::int, place)
+    ORDER BY placed.sync_priority, turn, placed.next_sync_at
+    LIMIT 10 * $2
 ), chosen AS (
-    SELECT account.tenant_id, account.id, account.sync_priority, account.next_sync_at,
-        (due.rank + coalesce(held.leases, 0)) / tenants.weight AS turn, tenants.weight
-    FROM due
-    JOIN provider_configs AS account
-        ON account.tenant_id = due.tenant_id AND account.id = due.id
-    JOIN tenants ON tenants.id = due.tenant_id
-    LEFT JOIN held ON held.tenant_id = due.tenant_id
+    SELECT first.*
+    FROM first JOIN provider_configs AS account
+        ON account.tenant_id = first.tenant_id AND account.id = first.id
     WHERE account.is_active AND account.status = 'active' AND account.next_sync_at <= now()
         AND account.lease_until <= now()
-    ORDER BY due.sync_priority, turn, due.next_sync_at
+    ORDER BY first.sync_priority, first.turn, first.next_sync_at
     LIMIT $2
     FOR NO KEY UPDATE OF account SKIP LOCKED
 ), leased AS (
@@ -145,8 +149,8 @@ SELECT min(at) FROM (
 
 -- name: extend
 -- Prolong by $5 seconds the leases on $2 of the tenants $1 with the epochs $3, held by $4; return
--- those that are lost. A row that a page is being written under is left for next time: waiting for
--- it would hold up all the others.
+-- the others. A row that a page is being written under is not waited for, since that would hold up
+-- all the rest: it comes back as not lost, and extend_written is next.
 WITH mine AS (
     SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS lease (tenant_id, id, epoch)
 ), free AS (
@@ -158,13 +162,21 @@ WITH mine AS (
 ), extended AS (
     UPDATE provider_configs AS account SET lease_until = now() + make_interval(secs => $5)
     FROM free WHERE account.tenant_id = free.tenant_id AND account.id = free.id
+    RETURNING account.tenant_id, account.id
 )
-SELECT tenant_id, id, epoch FROM mine
-WHERE NOT EXISTS (
+SELECT tenant_id, id, epoch, NOT EXISTS (
     SELECT FROM provider_configs AS account
     WHERE account.tenant_id = mine.tenant_id AND account.id = mine.id
         AND account.lease_epoch = mine.epoch AND account.lease_owner = $4
-)
+) AS is_lost
+FROM mine WHERE (tenant_id, id) NOT IN (SELECT tenant_id, id FROM extended)
+
+-- name: extend_written
+-- Prolong one lease as `extend` does, once the page that is being written under it is committed. Page
+-- after page may lock the row: skipped each time, the lease would run out under a busy holder.
+UPDATE provider_configs SET lease_until = clock_timestamp() + make_interval(secs => $5)
+WHERE tenant_id = $1 AND id = $2 AND lease_epoch = $3 AND lease_owner = $4
+RETURNING id
 
 -- name: release
 -- Give back the accounts $2 of the tenants $1 leased with the epochs $3 to $4, as they are.

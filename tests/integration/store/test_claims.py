@@ -1,12 +1,15 @@
 """Who gets which account, and for how long."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
 import pytest
 
+from emailsync.domain.accounts import Lease
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority, QueueName
 from emailsync.ports import ClaimRequest
@@ -174,22 +177,57 @@ async def test_a_lost_lease_is_reported_and_the_others_are_prolonged(
     assert (await account_row(connection, lost.key))["lease_until"] < row["lease_until"]
 
 
-async def test_a_lease_under_which_a_page_is_written_does_not_hold_up_the_others(
+async def test_a_lease_under_which_a_page_is_written_is_prolonged_after_the_others(
     store: PostgresLeaseStore, connection: Connection
 ) -> None:
+    """Page after page locks the row in a first sync; skipped, the lease would run out."""
     for _ in range(2):
         await add_account(connection)
     writing, idle = await store.claim(ANY)
     await connection.execute("UPDATE provider_configs SET lease_until = now()")
+    lost: list[Lease] = []
 
-    async with connection.transaction():
+    async def extend() -> None:
+        lost.extend(await store.extend([writing.lease, idle.lease]))
+
+    async with anyio.create_task_group() as group, connection.transaction():
         await connection.execute(
             "SELECT FROM provider_configs WHERE id = $1 FOR NO KEY UPDATE",
             writing.key.account_id,
         )
-        assert await store.extend([writing.lease, idle.lease]) == []
+        group.start_soon(extend)
+        while (await account_row(connection, idle.key))["lease_until"] <= datetime.now(UTC):
+            await anyio.sleep(0.01)
 
-    assert (await account_row(connection, idle.key))["lease_until"] > datetime.now(UTC)
+    assert lost == []
+    for job in (writing, idle):
+        assert (await account_row(connection, job.key))["lease_until"] > datetime.now(UTC)
+
+
+async def test_a_page_that_takes_long_to_write_is_not_taken_for_a_lost_lease(
+    store: PostgresLeaseStore, connection: Connection
+) -> None:
+    await add_account(connection)
+    job = await claim_one(store)
+
+    async with connection.transaction():
+        await connection.execute("SELECT FROM provider_configs FOR NO KEY UPDATE")
+
+        assert await store.extend([job.lease]) == []
+
+
+async def test_a_tenant_comes_to_hold_no_more_than_its_share(
+    store: PostgresLeaseStore, connection: Connection
+) -> None:
+    for _ in range(5):
+        await add_account(connection, "big")
+    await add_account(connection, "small")
+    request = replace(ANY, tenant_share=3)
+
+    first, second = await store.claim(replace(request, limit=3)), await store.claim(request)
+
+    assert Counter(job.key.tenant_id for job in first) == {"big": 2, "small": 1}
+    assert [job.key.tenant_id for job in second] == ["big"]
 
 
 async def test_a_released_account_is_as_it_was(

@@ -70,7 +70,7 @@ async def many_accounts(connection: "asyncpg.Connection[asyncpg.Record]") -> Non
 
 @pytest.mark.usefixtures("many_accounts")
 async def test_a_claim_reads_what_is_due_and_no_more(database: Database) -> None:
-    found = await scans(database, LEASES["claim_due"], ([3], 50, "one", 60.0))
+    found = await scans(database, LEASES["claim_due"], ([3], 50, "one", 60.0, 50))
 
     indexes = [index for index, _ in found["provider_configs"]]
     assert "provider_configs_due_idx" in indexes

@@ -8,7 +8,6 @@ queue's pace is an AsyncLimiter; its drain is computed once, so a new pace is a 
 only amounts of one are taken, because its waiters overtake each other by amount.
 """
 
-import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -85,14 +84,15 @@ class Limits:
 
         Args:
             job: who asks.
-            reserved: a slot that `reserve` took for it before; given back when the job is blocked.
+            reserved: a slot that `reserve` took for it before; given back when the job is blocked,
+                by a limit that was lowered since perhaps.
         """
         taken = [] if reserved is None else [reserved]
         blocked = self._blocked_by_time(job)
         for limit in self._slots_of(job) if blocked is None else ():
-            if limit == reserved:
+            if limit == reserved and not self._is_exceeded(limit):
                 continue
-            if not self.reserve(limit, job):
+            if limit == reserved or not self.reserve(limit, job):
                 blocked = Blocked(limit)
                 break
             taken.append(limit)
@@ -139,7 +139,8 @@ class Limits:
 
         Args:
             settings: the new limits.
-            instances: live daemons on this database, which share the limits of a type.
+            instances: live daemons on this database, which share the limits of a type and of an
+                endpoint.
         """
         before, self._settings = self._settings, settings
         self._instances = instances or self._instances
@@ -195,11 +196,19 @@ class Limits:
         limits = self._settings.limits.of(limit.provider_type)
         match limit.kind:
             case LimitKind.TYPE:
-                return math.ceil(limits.concurrent / self._instances)
+                return self._share(limits.concurrent)
             case LimitKind.TENANT:
                 return limits.per_tenant
             case _:
-                return endpoint_slots(limits) or limits.concurrent
+                return self._share(endpoint_slots(limits) or limits.concurrent)
+
+    def _share(self, total: int) -> int:
+        """Return this daemon's part: together they stay within the total, but for one job each."""
+        return max(1, total // self._instances)
+
+    def _is_exceeded(self, limit: Limit) -> bool:
+        slots = self._slots[limit]
+        return slots.borrowed_tokens > slots.total_tokens
 
     def _give_back(self, taken: Iterable[Limit], job: SyncJob) -> None:
         for limit in taken:

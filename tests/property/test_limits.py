@@ -81,7 +81,7 @@ class Observed:
         of_type = [other for other in self.running if other.provider_type is job.provider_type]
         tenants = Counter(other.key.tenant_id for other in of_type)
         assert len({other.key for other in self.running}) == len(self.running)
-        assert len(of_type) <= -(-kind.concurrent // self.instances)
+        assert len(of_type) <= max(1, kind.concurrent // self.instances)
         assert tenants[job.key.tenant_id] <= kind.per_tenant
         if job.provider_type is ProviderType.IMAP:
             assert sum(other.endpoint == job.endpoint for other in of_type) <= 2

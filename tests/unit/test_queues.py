@@ -368,7 +368,7 @@ def test_daemons_on_one_database_share_the_limit_of_a_type() -> None:
         await floor.resize(settings, instances=3)
         await floor.run(0.5)
 
-        assert len(floor.started) == 2
+        assert len(floor.started) == 1  # three times two would be more than five
 
     run_virtually(main())
 

@@ -24,7 +24,9 @@ from emailsync.scheduling.limits import Limits
 from emailsync.scheduling.queues import QueueService
 from emailsync.scheduling.worker import RunJob, SyncWorker
 
-BATCHES_WAITING: Final = 2  #: a queue holds so many batches at most; what more is due stays due
+BATCHES_WAITING: Final = 2  #: a queue holds so many batches; what more is due stays due
+MOST_BATCHES_WAITING: Final = 20
+"""With the jobs of tenants that have their share already: those do not keep others out."""
 CHECKPOINT_S: Final = 3.0  #: that cancelled jobs get for storing how far they came
 
 log = structlog.get_logger(__name__)
@@ -96,7 +98,9 @@ class SyncEngine:
     def room(self, queue: QueueName) -> int:
         """Return how many jobs may be claimed for `queue` at once."""
         batch = self._settings.current.email_sync.batch_size
-        return min(batch, max(0, BATCHES_WAITING * batch - self.queues.waiting(queue)))
+        able, all_ = self.queues.able(queue), self.queues.waiting(queue)
+        free = min(BATCHES_WAITING * batch - able, MOST_BATCHES_WAITING * batch - all_)
+        return min(batch, max(0, free))
 
     async def claim(self, request: ClaimRequest) -> Sequence[SyncJob]:
         """Claim accounts, queue them, one becoming available every stagger, and return them.

@@ -10,13 +10,16 @@ from heapq import heappop, heappush
 
 from emailsync.domain.fairness import Turns
 from emailsync.domain.jobs import SyncJob
-from emailsync.domain.priority import QueueName
-from emailsync.scheduling.limits import Limit
+from emailsync.domain.priority import Priority, QueueName
+from emailsync.scheduling.limits import Limit, LimitKind
 
 
 @dataclass(slots=True, eq=False)
 class WaitingJob:
-    """A job in its queue, from `put` until a worker has it. Ordered by fair tag, then arrival."""
+    """A job in its queue, from `put` until a worker has it.
+
+    Ordered by fair tag, at the same tag by priority, then by arrival.
+    """
 
     job: SyncJob
     tag: float
@@ -28,7 +31,15 @@ class WaitingJob:
     gone: bool = False  #: given up while it waited; to be skipped
 
     def __lt__(self, other: "WaitingJob") -> bool:
-        return (self.tag, self.arrival) < (other.tag, other.arrival)
+        return self._order() < other._order()
+
+    def waits_for_its_tenant(self) -> bool:
+        """Return whether it is parked because its tenant has its share already."""
+        by = self.blocked_by
+        return by is not None and by.kind is LimitKind.TENANT and self.sent_by is None
+
+    def _order(self) -> tuple[float, Priority, int]:
+        return self.tag, self.job.priority, self.arrival
 
 
 @dataclass(slots=True, eq=False)

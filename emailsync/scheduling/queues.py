@@ -155,6 +155,13 @@ class QueueService:
         """Return how many jobs of `queue` wait, parked ones included."""
         return self._waiting_in[queue]
 
+    def able(self, queue: QueueName) -> int:
+        """Return how many jobs of `queue` wait for something else than jobs of their own tenant."""
+        return sum(
+            entry.job.queue is queue and not entry.waits_for_its_tenant()
+            for entry in self._waiting.values()
+        )
+
     def running(self) -> int:
         """Return how many jobs run."""
         return len(self._running)

@@ -112,7 +112,9 @@ class SyncSchedulerService:
             supply.more, supply.due_at = True, None  # it is looked at again when it runs low
             return
         supply.due_at = None
-        claimed = await self._engine.claim(ClaimRequest(queue=queue, limit=room))
+        batch = self._settings.current.email_sync.batch_size
+        request = ClaimRequest(queue=queue, limit=room, tenant_share=batch)
+        claimed = await self._engine.claim(request)
         supply.more = len(claimed) == room
         if not supply.more:
             due_at = await self._store.next_due(queue)
@@ -120,7 +122,7 @@ class SyncSchedulerService:
                 supply.due_by(max(due_at, self._clock.now() + SHORTEST_PAUSE))
 
     def _runs_low(self, queue: QueueName) -> bool:
-        return self._engine.queues.waiting(queue) <= (
+        return self._engine.queues.able(queue) <= (
             LOW_WATER * self._settings.current.email_sync.batch_size
         )
 

@@ -48,6 +48,8 @@ def read_parts(raw: bytes, message: HeaderBlock, problems: list[str]) -> Iterato
         said = content_fields(block.fields)
         headers = describe_part(said, entity.default_type)
         if headers.content_type.startswith("multipart/"):
+            if entity is root and block.body_start >= entity.end:
+                return  # no body at all, as where only the headers were fetched: nothing is lost
             if entity.depth >= MAX_DEPTH:
                 problems.append(f"parts nested deeper than {MAX_DEPTH}")
             elif children := _children(

@@ -164,6 +164,14 @@ def test_a_named_text_is_a_file_unless_it_leads(parse: Callable[[bytes], ParsedM
     assert [attachment.filename for attachment in parsed.attachments] == ["notes.txt"]
 
 
+def test_the_headers_alone_of_a_multipart_are_no_broken_message() -> None:
+    """What is fetched of a message over the size limit."""
+    parsed = parse_tolerantly(HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n")
+
+    assert (parsed.parse_error, parsed.subject) == (None, "hi")
+    assert (parsed.body_text, parsed.attachments) == (None, [])
+
+
 def test_the_final_boundary_may_be_missing(parse: Callable[[bytes], ParsedMessage]) -> None:
     message = HEAD + crlf(
         "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nbody\n"

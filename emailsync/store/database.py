@@ -127,7 +127,16 @@ class Database:
             raise
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` in one transaction, whole again when it only lost a race.
+        """Run `work` in one transaction, whole again when it only lost a race; see `persist`."""
+
+        async def in_transaction(connection: Connection) -> T:
+            async with connection.transaction():
+                return await work(connection)
+
+        return await self.persist(in_transaction)
+
+    async def persist(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work`, a single statement or transaction, again when it only lost a race.
 
         `work` runs up to `MAX_TRIES` times, so it has no effect outside the database.
 
@@ -139,7 +148,7 @@ class Database:
         while True:
             attempt += 1
             try:
-                async with self.connection() as connection, connection.transaction():
+                async with self.connection() as connection:
                     return await work(connection)
             except StoreUnavailable as error:
                 if attempt == MAX_TRIES or not isinstance(error.__cause__, LOST_RACES):
@@ -150,7 +159,7 @@ class Database:
         """Tell whether the server answers and lets us write."""
         try:
             async with asyncio.timeout(READY_TIMEOUT_S), self.connection() as connection:
-                return not await connection.fetchval("SELECT pg_is_in_recovery()")
+                return bool(await connection.fetchval("SHOW transaction_read_only") == "off")
         except (StoreUnavailable, TimeoutError):
             return False
 

@@ -1,4 +1,4 @@
-"""Removes what has been kept long enough: runs, changes, and messages deleted at the provider."""
+"""Removes what was kept long enough: runs, changes, deleted messages, daemons that are gone."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,6 +21,7 @@ async def remove_old_rows(database: Database, keep: RetentionSettings, *, now: d
         "remove_runs": keep.runs_days,
         "remove_changes": keep.changes_days,
         "remove_deleted": keep.deleted_days,
+        "remove_instances": keep.runs_days,  # their names stand in the runs
     }
     removed = 0
     for statement, kept_days in days.items():

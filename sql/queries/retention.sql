@@ -18,3 +18,9 @@ DELETE FROM changes WHERE (tenant_id, seq) IN (
 DELETE FROM messages WHERE (tenant_id, id) IN (
     SELECT tenant_id, id FROM messages WHERE deleted_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 )
+
+-- name: remove_instances
+-- Remove up to $2 daemons that were seen last before $1: each start is an instance of its own.
+DELETE FROM instances WHERE id IN (
+    SELECT id FROM instances WHERE seen_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+)

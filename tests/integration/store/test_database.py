@@ -127,6 +127,18 @@ async def test_a_server_that_became_a_standby_costs_the_pool_its_connections(
     assert await database.is_ready()
 
 
+async def test_a_server_that_takes_no_writes_is_not_ready(
+    database: Database, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    """A standby says so of itself; so does a primary that was set read-only for a full disk."""
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    async with database.connection() as pooled:
+        await pooled.execute("SET default_transaction_read_only = on")
+
+    assert not await database.is_ready()
+
+
 async def test_a_connection_is_not_waited_for_without_end(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,25 @@ INSERT INTO messages (tenant_id, provider_id, remote_id, size_bytes, deleted_at)
 SELECT 'acme', id, coalesce(age::text, 'live'), 1, $1::timestamptz - make_interval(days => age)
 FROM provider_configs, unnest(ARRAY[29, 31, NULL]) AS age
 """
+INSTANCES = """
+INSERT INTO instances (id, version, seen_at)
+SELECT 'host:' || age, '1', $1::timestamptz - make_interval(days => age)
+FROM unnest(ARRAY[9, 11]) AS age
+"""
+
+
+async def test_daemons_that_are_gone_are_forgotten_with_their_runs(database_url: str) -> None:
+    """Without a name in the settings each start is a daemon of its own."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(INSTANCES, NOW)
+
+    async with open_database(database_url, pool_max=2) as database:
+        removed = await remove_old_rows(database, KEEP, now=NOW)
+
+    left = await connection.fetch("SELECT id FROM instances")
+    await connection.close()
+    assert removed == 1
+    assert [row["id"] for row in left] == ["host:9"]
 
 
 async def test_rows_older_than_the_settings_are_removed_in_portions(database_url: str) -> None:

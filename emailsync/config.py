@@ -31,7 +31,17 @@ def _crontab(value: str) -> str:
 
 def _database(value: str) -> str:
     """Accept `embedded` or a PostgreSQL URL; the message must not repeat the password."""
-    if value != "embedded" and urlsplit(value).scheme not in {"postgresql", "postgres"}:
+    if value == "embedded":
+        return value
+    try:
+        url = urlsplit(value)
+        for host in url.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port  # a password's # or / makes the rest of it a port
+    except ValueError:
+        raise ValueError(
+            "is not a valid URL; in a password write / as %2F, # as %23, ? as %3F, @ as %40"
+        ) from None
+    if url.scheme not in {"postgresql", "postgres"}:
         raise ValueError('should be "embedded" or start with postgresql://')
     return value
 

@@ -113,6 +113,19 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     return _with_places(settings, path.parent.absolute(), environ)
 
 
+def load_again(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read the settings of a running daemon once more.
+
+    A file of nothing would be valid and mean the defaults; here it is one that is being written.
+
+    Raises:
+        ConfigInvalid: as `load`.
+    """
+    if not _read(path):
+        raise ConfigInvalid([Problem(str(path), "holds no settings; is it still being written?")])
+    return load(path, environ)
+
+
 def restart_needed(old: Settings, new: Settings) -> Sequence[str]:
     """Return the keys that differ and that a reload does not change."""
     return sorted(

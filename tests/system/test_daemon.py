@@ -90,7 +90,7 @@ async def test_a_reload_puts_live_keys_in_force_and_names_the_others(
 
 async def test_an_invalid_file_changes_nothing_and_is_counted(installation: Installation) -> None:
     whole = installation.settings_file.read_bytes()
-    damages = [whole.rstrip()[:-1], whole + b"\n[queues]\nhigh = 1\n", b"\xff\xfe", None]
+    damages = [whole.rstrip()[:-1], whole + b"\n[queues]\nhigh = 1\n", b"\xff\xfe", b"", None]
 
     async with installation.daemon() as daemon:
         for number, damage in enumerate(damages, start=1):

@@ -11,6 +11,7 @@ from emailsync.settings_file import (
     ENVIRONMENT,
     ConfigInvalid,
     load,
+    load_again,
     restart_needed,
     with_live_keys,
 )
@@ -31,6 +32,8 @@ BAD_FILES = [
     ('[http]\nlisten = "localhost:70000"', "http.listen", "should be host:port"),
     ('[http]\npublic_url = "http://example.org"', "http.public_url", "https://"),
     ('[database]\nurl = "mysql://u:hunter2@h/db"', "database.url", "postgresql://"),
+    ('[database]\nurl = "postgresql://u:hunter2#x@h/db"', "database.url", "# as %23"),
+    ('[database]\nurl = "postgresql://u:hunter2\u2100@h/db"', "database.url", "valid URL"),
     ("[database]\npool_max = 20", "database.pool_max", "less than or equal to 19, not 20"),
     ("[cluster]\nlease_s = 44\nheartbeat_s = 15", "cluster", "at least 3 times heartbeat_s"),
     ("[limits.imap]\nutilisation = 1.5", "limits.imap.utilisation", "less than or equal to 1"),
@@ -161,6 +164,18 @@ def test_paths_are_relative_to_the_file_and_the_rest_lies_in_the_state_directory
     assert settings.credentials.key_file == tmp_path / "k/keys"
     assert settings.state_dir == Path("/var/lib/x")
     assert settings.http.token_file == Path("/var/lib/x/http-token")
+
+
+def test_several_servers_may_be_named(tmp_path: Path) -> None:
+    url = "postgresql://u:p@one:5432,two,[::1]:5433/db"
+    text = f'[database]\nurl = "{url}"\n[credentials]\nkey_file = "keys"'
+
+    assert load(write(tmp_path, text), {}).database.url == url
+
+
+def test_a_reload_does_not_take_an_empty_file_for_all_defaults(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="still being written"):
+        load_again(write(tmp_path, "# nothing yet\n"), {})
 
 
 def test_a_reload_takes_the_live_keys_and_names_the_others(tmp_path: Path) -> None:

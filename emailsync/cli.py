@@ -23,7 +23,7 @@ from emailsync.config import Settings
 from emailsync.crypto import Secret
 from emailsync.domain.accounts import ProviderType, TenantId
 from emailsync.providers.imap.dialling import Security
-from emailsync.settings_file import load
+from emailsync.settings_file import load, load_again
 from emailsync.store.accounts import NewAccount
 
 Command = Callable[[Settings, Answer], Awaitable[int]]
@@ -36,6 +36,16 @@ app = typer.Typer(
 )
 account_app = typer.Typer(help="The accounts that are synced.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
+
+
+def _utf8(text: str | None) -> str | None:
+    """Refuse an argument whose bytes are no text: no database takes it."""
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("it is not UTF-8") from None
+    return text
+
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
 Which = Annotated[str, typer.Argument(metavar="EMAIL_OR_ID", help="The account.")]
@@ -63,8 +73,8 @@ def main(
     if context.invoked_subcommand is None:
         with plain_errors():
             path = _given(config)
-            load_settings = partial(load, path, os.environ)
-            code = _run_async(run_daemon, load_settings(), load_settings, os.environ)
+            again = partial(load_again, path, os.environ)
+            code = _run_async(run_daemon, load(path, os.environ), again, os.environ)
         raise typer.Exit(code)
 
 
@@ -121,9 +131,11 @@ def sync(context: typer.Context, names: Names = None, *, as_json: Json = False) 
 def account_add(
     context: typer.Context,
     *,
-    tenant: Annotated[str, typer.Option(help="The tenant's id; it is made if it is new.")],
+    tenant: Annotated[
+        str, typer.Option(help="The tenant's id; it is made if it is new.", callback=_utf8)
+    ],
     kind: Annotated[ProviderType, typer.Option("--type", help="How the mailbox is spoken to.")],
-    email: Annotated[str, typer.Option(help="The mailbox's address.")],
+    email: Annotated[str, typer.Option(help="The mailbox's address.", callback=_utf8)],
     host: Annotated[str | None, typer.Option(help="The IMAP server.")] = None,
     port: Annotated[int | None, typer.Option(help="993, or 143 for starttls and none.")] = None,
     security: Annotated[Security, typer.Option(help="How the connection is protected.")] = (
@@ -159,7 +171,7 @@ def account_add(
 @account_app.command("list")
 def account_list(
     context: typer.Context,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.", callback=_utf8)] = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -237,7 +249,11 @@ def _credentials(*, password: bool, refresh_token: bool, is_imap: bool) -> dict[
     option = "--password-stdin" if is_imap else "--refresh-token-stdin"
     if (password, refresh_token) != (is_imap, not is_imap):
         raise CommandFailed(f"this type of account takes {option}", ExitCode.USAGE)
-    secret = sys.stdin.readline().rstrip("\r\n")  # a space at the end may belong to it
+    try:
+        secret = sys.stdin.readline().rstrip("\r\n")  # a space at the end may belong to it
+        secret.encode()
+    except UnicodeError:
+        raise CommandFailed(f"{option}: what is on stdin is not UTF-8", ExitCode.USAGE) from None
     if not secret:
         raise CommandFailed(f"{option}: there is nothing on stdin", ExitCode.USAGE)
     return {"password" if is_imap else "refresh_token": Secret(secret)}

@@ -45,7 +45,7 @@ def imap_settings(
     usual_port = IMPLICIT_TLS_PORT if security is Security.TLS else PLAIN_PORT
     settings = {
         "host": host,
-        "port": port or usual_port,
+        "port": usual_port if port is None else port,
         "security": security.value,
         "username": username,
     }

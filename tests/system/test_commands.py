@@ -51,6 +51,16 @@ def test_the_way_of_an_account_from_adding_to_removing(
     assert gone.stderr == f"emailsyncd: there is no account {user}\n"
 
 
+def test_an_argument_whose_bytes_are_no_text_is_refused_in_words(
+    installation: Installation,
+) -> None:
+    refused = installation.run("account", "list", "--tenant", "acme\udcff")
+
+    assert refused.returncode == 2
+    assert "UTF-8" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_a_refused_login_adds_nothing_and_says_what_to_do(
     installation: Installation, mailbox: DovecotMailbox
 ) -> None:

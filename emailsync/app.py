@@ -168,8 +168,6 @@ class Daemon:
         async with AsyncExitStack() as stack:
             url = await stack.enter_async_context(database_server(self._settings, attach=False))
             self._database = await self._opened(stack, url)
-            if self._database is None:
-                return
             syncing = await stack.enter_async_context(
                 open_syncing(
                     self._live,
@@ -183,20 +181,18 @@ class Daemon:
             await self._sync(url, self._database, syncing)
             self._database = None
 
-    async def _opened(self, stack: AsyncExitStack, url: str) -> Database | None:
-        """Wait for the database; None when told to stop meanwhile."""
+    async def _opened(self, stack: AsyncExitStack, url: str) -> Database:
+        """Wait for the database."""
         retry_s = FIRST_RETRY_S
-        while not self._stop.is_set():
+        while True:
             try:
                 return await stack.enter_async_context(opened_database(url, self._settings))
             except StoreUnavailable as error:
                 log.warning("database.unavailable", error=error.message, retry_in_s=retry_s)
                 self._manager.ready()
                 self._manager.status("waiting for the database")
-            with anyio.move_on_after(retry_s):
-                await self._stop.wait()
+            await anyio.sleep(retry_s)
             retry_s = min(2 * retry_s, LONGEST_RETRY_S)
-        return None
 
     async def _sync(self, url: str, database: Database, syncing: Syncing) -> None:
         """Sync what is due until told to stop; then let running jobs end."""
@@ -238,6 +234,8 @@ class Daemon:
                     log.info("daemon.stopping", running=self._running())
                     self._manager.stopping()
                     self._stop.set()
+                    if self._pipeline is None:  # still on the way to the database: nothing runs
+                        everything.cancel()
                 else:
                     log.warning("daemon.stopped_at_once", running=self._running())
                     everything.cancel()

@@ -5,9 +5,9 @@ task. Raises only `SyncError`. Knows the wire, not what a sync does with it.
 """
 
 from array import array
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
@@ -46,6 +46,8 @@ from emailsync.providers.imap.uid_listing import expand, read_search, read_uid_s
 from emailsync.providers.imap.wire_strings import Literal, wire_string
 
 OVERVIEW_ITEMS: Final = "UID FLAGS INTERNALDATE RFC822.SIZE"
+MAX_UNEXPECTED: Final = 100_000
+"""Answers to EXAMINE beyond the messages of the folder: what vanished, what changed twice."""
 MESSAGE_ID_ITEM: Final = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 
 
@@ -119,6 +121,11 @@ class ImapConnection:
         """Messages in the examined folder, by the server's last word."""
         return self._protocol.exists
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether commands can still be sent."""
+        return self._protocol.failure is None
+
     async def noop(self) -> None:
         """Do nothing, and hear what is new."""
         _check(await self._protocol.run("NOOP"), Phase.WORK)
@@ -178,52 +185,56 @@ class ImapConnection:
         await self._protocol.settle()
         name = _name(remote_id)
         parameter = self._examine_parameter(qresync)
-        command = await self._examine(name, parameter)
+        command, opening = await self._examine(name, parameter)
         if parameter and _is_disliked(command):
             # Some servers offer CONDSTORE and refuse to use it: once without, and never again.
-            plain = await self._examine(name, None)
+            plain, plainly = await self._examine(name, None)
             if _is_ok(plain):
                 self._takes_parameters = False
-                command, parameter = plain, None
+                command, opening, parameter = plain, plainly, None
         _check(command, Phase.FOLDER)
         self._protocol.state = SELECTED
         knows_vanished = parameter is not None and parameter.startswith("(QRESYNC")
-        return await self._examined(self._protocol.take(command), knows_vanished=knows_vanished)
+        return await self._examined(opening, knows_vanished=knows_vanished)
 
     def _examine_parameter(self, qresync: tuple[int, int] | None) -> str | None:
         if qresync is not None and self.has_qresync:
             return f"(QRESYNC ({qresync[0]} {qresync[1]}))"
         return "(CONDSTORE)" if self.has_condstore else None
 
-    async def _examine(self, name: str | Literal, parameter: str | None) -> ImapCommand:
+    async def _examine(
+        self, name: str | Literal, parameter: str | None
+    ) -> "tuple[ImapCommand, _Opening]":
+        """Send the command and read its answers as they come: with QRESYNC they may be a million.
+
+        Raises:
+            ServerRefused: there is no end of them.
+        """
         self._protocol.state = AUTH  # a failed EXAMINE leaves no folder open
         self._protocol.exists = 0
         arguments = [name] if parameter is None else [name, parameter]
-        return await self._protocol.run("EXAMINE", *arguments, wants=_is_anything)
+        command = self._protocol.begin("EXAMINE", *arguments, wants=_is_anything)
+        opening = _Opening()
+        try:
+            while answers := await self._protocol.more(command):
+                for answer in answers:
+                    opening.note(answer)
+                if opening.told > self.exists + MAX_UNEXPECTED:
+                    raise ServerRefused("the server tells of more changes than it has messages")
+        finally:
+            self._protocol.drop(command)
+        return command, opening
 
-    async def _examined(self, answers: Iterable[Answer], *, knows_vanished: bool) -> Examined:
-        numbers: dict[str, int] = {}
-        vanished: list[str] = []
-        changed: list[FetchedFlags] = []
-        for answer in answers:
-            if isinstance(answer, Condition) and answer.code is not None:
-                if answer.code.name == "CLOSED":  # what came before is about the old folder
-                    numbers, vanished, changed = {}, [], []
-                elif answer.code.argument.isascii() and answer.code.argument.isdigit():
-                    numbers[answer.code.name] = int(answer.code.argument[:20])
-            elif isinstance(answer, Vanished):
-                vanished.append(answer.uids)
-            elif isinstance(answer, Fetch) and (flags := flags_of(answer)) is not None:
-                changed.append(flags)
-        counters = mailbox_status(numbers)
-        sets = [await read_uid_set(text) for text in vanished]
+    async def _examined(self, opening: "_Opening", *, knows_vanished: bool) -> Examined:
+        counters = mailbox_status(opening.numbers)
+        sets = [await read_uid_set(text) for text in opening.vanished]
         return Examined(
             uid_validity=counters.uid_validity,
             uid_next=counters.uid_next,
             exists=self.exists,
             highest_modseq=counters.highest_modseq if self.has_condstore else None,
             vanished=UidSet.union(sets) if knows_vanished else None,
-            changed=changed,
+            changed=opening.changed,
         )
 
     # Messages
@@ -311,6 +322,31 @@ class ImapConnection:
     def start_bodies(self, uids: UidSet, *, headers_only: bool = False) -> BodyFetch:
         """Ask for these bodies without waiting; several batches may be on their way."""
         return BodyFetch(self._protocol, uids, "HEADER" if headers_only else "")
+
+
+@dataclass(slots=True)
+class _Opening:
+    """What opening a folder has told so far."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    vanished: list[str] = field(default_factory=list)
+    changed: list[FetchedFlags] = field(default_factory=list)
+    told: int = 0  #: changes, and thousands of characters of what vanished
+
+    def note(self, answer: Answer) -> None:
+        """Take an untagged answer."""
+        if isinstance(answer, Fetch):
+            if (flags := flags_of(answer)) is not None:
+                self.changed.append(flags)
+            self.told += 1
+        elif isinstance(answer, Vanished):
+            self.vanished.append(answer.uids)
+            self.told += 1 + len(answer.uids) // 1000
+        elif isinstance(answer, Condition) and answer.code is not None:
+            if answer.code.name == "CLOSED":  # what came before is about the old folder
+                self.numbers, self.vanished, self.changed = {}, [], []
+            elif answer.code.argument.isascii() and answer.code.argument.isdigit():
+                self.numbers[answer.code.name] = int(answer.code.argument[:20])
 
 
 def _name(remote_id: str) -> str | Literal:

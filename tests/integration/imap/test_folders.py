@@ -12,7 +12,10 @@ from emailsync.domain.folders import FolderRole
 from emailsync.domain.imap_plan import MailboxStatus
 from emailsync.domain.mail import Flags
 from emailsync.domain.uid_set import UidSet
+from emailsync.providers.imap import connection as connection_module
+from emailsync.providers.imap import protocol
 from emailsync.providers.imap.fetching import FetchedFlags
+from emailsync.providers.imap.protocol import WireLimits
 from imap_server import Dialogue, after_login, in_folder, scripted_server
 
 ALL = "IMAP4rev1 ENABLE CONDSTORE QRESYNC ESEARCH LIST-STATUS SPECIAL-USE LITERAL+"
@@ -232,3 +235,43 @@ async def test_the_count_follows_what_the_server_says_meanwhile() -> None:
         await connection.noop()
 
         assert connection.exists == 8
+
+
+async def test_a_million_changes_at_once_are_read_as_they_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything was marked as read: one answer to EXAMINE holds the flags of the whole folder."""
+    monkeypatch.setattr(protocol, "ANSWER_SLACK_BYTES", 8_000_000)
+    limits = WireLimits(max_literal_bytes=1_000)
+    changes = 60_000
+
+    async def script(server: Dialogue) -> None:
+        await server.log_in(ALL)
+        await server.command()
+        await server.send(f"* {changes} EXISTS", "* OK [UIDVALIDITY 7] valid")
+        await server.send(
+            *(f"* {n} FETCH (UID {n} MODSEQ (9) FLAGS (\\Seen))" for n in range(1, changes + 1))
+        )
+        await server.send("{tag} OK open")
+
+    async with scripted_server(script) as server, server.connect(limits=limits) as connection:
+        examined = await connection.examine("INBOX", (7, 1))
+
+    assert [change.uid for change in examined.changed] == list(range(1, changes + 1))
+
+
+async def test_more_changes_than_messages_are_not_listened_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_module, "MAX_UNEXPECTED", 1_000)
+
+    async def script(server: Dialogue) -> None:
+        await server.log_in(ALL)
+        await server.command()
+        await server.send("* 3 EXISTS", "* OK [UIDVALIDITY 7] valid")
+        while True:
+            await server.send(*["* 1 FETCH (UID 1 MODSEQ (9) FLAGS ())"] * 100)
+
+    async with scripted_server(script) as server, server.connect() as connection:
+        with pytest.raises(ServerRefused, match="more changes than it has messages"):
+            await connection.examine("INBOX", (7, 1))

@@ -5,7 +5,7 @@ One slice is some milliseconds of work; between two of them everybody else gets 
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice, pairwise
 from typing import Final
@@ -105,6 +105,15 @@ async def expand(uids: UidSet, *, first: int) -> "array[int]":
         if number % SLICE_NUMBERS == 0:
             await asyncio.sleep(0)
     return expanded
+
+
+async def leave_out(uids: "array[int]", known: Container[int | None]) -> "array[int]":
+    """Return the UIDs that are not among the known ones, in their order."""
+    left: array[int] = array("I")
+    for start in range(0, len(uids), SLICE_NUMBERS):
+        left.extend([uid for uid in uids[start : start + SLICE_NUMBERS] if uid not in known])
+        await asyncio.sleep(0)
+    return left
 
 
 def _pieces(text: bytes, separator: bytes) -> Iterator[bytes]:

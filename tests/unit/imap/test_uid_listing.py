@@ -1,5 +1,6 @@
 import asyncio
 import time
+from array import array
 from collections.abc import Coroutine
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from emailsync.domain.errors import ServerRefused
 from emailsync.domain.uid_set import UidSet
 from emailsync.providers.imap import uid_listing
-from emailsync.providers.imap.uid_listing import expand, read_search, read_uid_set
+from emailsync.providers.imap.uid_listing import expand, leave_out, read_search, read_uid_set
 
 MILLION = 1_000_000
 
@@ -96,3 +97,14 @@ async def test_a_million_ranges_do_not_hold_the_loop_up() -> None:
     text = ",".join(str(uid) for uid in range(1, 2 * MILLION, 2))
 
     assert await longest_turn_s(read_uid_set(text)) < 0.05
+
+
+async def test_known_numbers_are_left_out_of_a_long_listing() -> None:
+    listed, known = array("I", range(1, MILLION)), set(range(2, MILLION))
+    left: list[array[int]] = []
+
+    async def work() -> None:
+        left.append(await leave_out(listed, known))
+
+    assert await longest_turn_s(work()) < 0.05
+    assert left == [array("I", [1])]

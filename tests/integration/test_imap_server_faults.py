@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from dovecot import DovecotServer
 from dovecot_mailbox import DovecotMailbox
 from emailsync.domain.errors import ServerRefused, Unreachable
 from emailsync.emulators.mail_generator import generate
+from emailsync.providers.imap import session
 from rewriting_proxy import RewritingProxy, rewriting_proxy
 from servers import LOOPBACK
 from sync_harness import SyncedAccount, synced_account
@@ -257,3 +259,156 @@ async def test_a_cut_connection_costs_only_the_page_under_way(
         break
 
     await account.assert_equal()
+
+
+class Once:
+    """Rewrites the first lines that fit, so many of them, and lets the rest be."""
+
+    def __init__(self, pattern: bytes, replacement: bytes, *, times: int = 1) -> None:
+        self._pattern, self._replacement = re.compile(pattern), replacement
+        self.left = times
+
+    def __call__(self, line: bytes) -> bytes:
+        if self.left and self._pattern.search(line):
+            self.left -= 1
+            return self._pattern.sub(self._replacement, line)
+        return line
+
+
+async def test_a_folder_that_is_shown_empty_once_keeps_its_messages(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    """A broken back end opens an empty folder; the second look opens it anew."""
+    proxy.rewrite = WITHOUT_QRESYNC
+    await account.sync()
+    before = await account.row_versions()
+    emptied = Once(rb"^\* 80 EXISTS", b"* 0 EXISTS")
+    proxy.rewrite = lambda line: emptied(WITHOUT_QRESYNC(line))
+
+    await account.sync()
+
+    assert emptied.left == 0
+    assert (await account.row_versions())["messages"] == before["messages"]
+
+
+async def test_a_new_generation_that_is_shown_empty_deletes_nothing(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    """UIDVALIDITY changed and nothing is listed: the old rows wait for a second, honest look."""
+    await account.sync()
+    ids = await account.message_ids()
+    emptied = Once(rb"^\* 80 EXISTS", b"* 0 EXISTS", times=2)
+
+    def rewrite(line: bytes) -> bytes:
+        return emptied(re.sub(rb"UIDVALIDITY \d+", b"UIDVALIDITY 5", line))
+
+    proxy.rewrite = rewrite
+
+    counts = await account.sync()
+
+    assert emptied.left == 0
+    await account.assert_equal()
+    assert await account.message_ids() == ids
+    assert (counts.deleted, counts.fetched_bytes) == (0, 0)
+
+
+async def test_a_new_generation_goes_on_where_a_cut_session_stopped(
+    account: SyncedAccount, proxy: RewritingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many messages wait to be recognised, no session begins them all over again."""
+    monkeypatch.setattr(session, "WINDOW", 10)
+    await account.sync()
+    ids = await account.message_ids()
+    looks = 0
+
+    def cut(line: bytes) -> bytes | None:
+        nonlocal looks
+        looks += b"HEADER.FIELDS" in line
+        return None if looks and looks % 25 == 0 and b"HEADER.FIELDS" in line else line
+
+    proxy.rewrite = lambda line: cut(re.sub(rb"UIDVALIDITY \d+", b"UIDVALIDITY 5", line))
+    for _ in range(6):
+        try:
+            counts = await account.sync()
+        except Unreachable:
+            continue
+        break
+
+    await account.assert_equal()
+    assert await account.message_ids() == ids
+    assert counts.fetched_bytes == 0
+    assert looks < 2 * MESSAGES
+
+
+async def test_of_messages_that_look_the_same_each_keeps_its_own_text(
+    account: SyncedAccount, proxy: RewritingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Message-ID, size and date do not prove a message once two of them share all three."""
+    monkeypatch.setattr(session, "WINDOW", 1)
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    stored, impostor = (b"Message-ID: <x@x>\r\n\r\n" + text for text in (b"one", b"two"))
+    account.mailbox.create("Twins")
+    account.mailbox.append(stored, folder="Twins", received_at=at)
+    await account.sync()
+    account.mailbox.delete("Twins")
+    account.mailbox.create("Twins")
+    account.mailbox.append(stored, folder="Twins", received_at=at)
+    account.mailbox.append(impostor, folder="Twins", received_at=at)
+
+    await account.sync()
+
+    await account.assert_equal()
+
+
+async def test_a_modseq_that_goes_back_hides_no_flag(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    """Restored from a backup, a server knows nothing of changes since the modseq that we know."""
+    await account.sync()
+    account.mailbox.add_flags(account.mailbox.uids()[:3], "\\Flagged")
+
+    def forget(line: bytes) -> bytes:
+        line = re.sub(rb"HIGHESTMODSEQ \d+", b"HIGHESTMODSEQ 1", line)
+        return b"" if re.search(rb"FETCH \(UID \d+ .*MODSEQ", line) else line
+
+    proxy.rewrite = forget
+
+    await account.sync()
+
+    await account.assert_equal()
+
+
+def unlisted(proxy: RewritingProxy, name: bytes) -> Callable[[bytes], bytes]:
+    """Leave a folder out of listings, but answer for it when it is asked for by name."""
+    drop = dropping(rb"^\* (LIST|STATUS) .*" + name)
+
+    def rewrite(line: bytes) -> bytes:
+        asked = proxy.sent and proxy.sent[-1].partition(b" ")[2].startswith(b"STATUS")
+        return line if asked else drop(line)
+
+    return rewrite
+
+
+async def test_an_inbox_that_is_not_listed_is_synced_all_the_same(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    proxy.rewrite = unlisted(proxy, b"INBOX")
+    await account.sync()
+    account.mailbox.append(b"Subject: one more\r\n\r\nhello\r\n")
+
+    await account.sync()
+
+    await account.assert_equal()
+
+
+async def test_a_folder_that_is_not_listed_but_there_is_followed(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    await account.sync()
+    proxy.rewrite = unlisted(proxy, b"Archive")
+    account.mailbox.append(b"Subject: one more\r\n\r\nhello\r\n", folder="Archive")
+
+    await account.sync()
+
+    await account.assert_equal()
+    assert await account.count("folders WHERE missing_count > 0") == 0

@@ -5,6 +5,7 @@ Three ways, by what the server can do: QRESYNC tells both when the folder is sel
 on a plain server every message is compared. Deletions are earned: no partial listing deletes.
 """
 
+from array import array
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from emailsync.ports import StoredMail, StoredPlacement
 from emailsync.providers.imap.connection import Examined, ImapConnection
 from emailsync.providers.imap.fetching import FetchedFlags
 from emailsync.providers.imap.folder_state import FolderState
+from emailsync.providers.imap.uid_listing import leave_out
 
 WINDOW: Final = 5_000  #: stored messages compared at a time: bounds memory in a folder of millions
 FLAGS_PER_PAGE: Final = 1_000
@@ -32,16 +34,17 @@ class FolderComparison:
     async def changes(self, state: FolderState, seen: Examined) -> AsyncGenerator[FetchedPage]:
         """Yield flag changes and removals since the cursor, then the cursor's new modseq."""
         known_modseq, modseq = state.cursor.highest_modseq, seen.highest_modseq
-        if seen.vanished is not None:
-            flags, gone = seen.changed, await self._vanished(state, seen.vanished)
-            pages = self.flag_pages(state, flags)
-        elif known_modseq is not None and modseq is not None and modseq >= known_modseq:
+        if known_modseq is None or modseq is None or modseq < known_modseq:
+            # No modseq to go by, or one that went back: what changed since cannot be asked for.
+            gone = await self._missing(state)
+            pages = self.compare_flags(state)
+        elif seen.vanished is not None:
+            gone = await self._vanished(state, seen.vanished)
+            pages = self.flag_pages(state, seen.changed)
+        else:
             flags = await self._flags_since(state, known_modseq) if modseq > known_modseq else []
             gone = await self._missing(state)
             pages = self.flag_pages(state, flags)
-        else:
-            gone = await self._missing(state)
-            pages = self.compare_flags(state)
         async for page in pages:
             yield page
         if gone:
@@ -81,23 +84,30 @@ class FolderComparison:
                 yield page
 
     async def missing_from(self, state: FolderState, listed: Sequence[int]) -> list[int]:
-        """Return the stored UIDs that a complete, sorted listing does not hold, guarded."""
+        """Return the stored and quarantined UIDs that a complete, sorted listing does not hold.
+
+        Guarded: many of them are believed only after a second look.
+        """
         gone = [
             uid
             async for window in self._windows(state)
             for uid in map(_uid, window)
             if not _holds(listed, uid)
         ]
+        put_aside = await self.stored.quarantined_uids(state.id)
+        gone += [uid for uid in put_aside if not _holds(listed, uid)]
         return await self._confirmed(state, gone)
 
-    async def placed_uids(
-        self, state: FolderState, *, first: int = 1, last: int | None = None
-    ) -> set[int]:
-        """Return the stored UIDs from `first` to `last`; some higher ones may be among them."""
-        windows = self._windows(state, first, last)
-        return {uid async for window in windows for uid in map(_uid, window)}
+    async def unknown_among(self, state: FolderState, listed: "array[int]") -> "array[int]":
+        """Return the UIDs of a sorted listing that are neither stored nor quarantined, sorted."""
+        if not listed:
+            return listed
+        known: set[int | None] = set(await self.stored.quarantined_uids(state.id))
+        async for window in self._windows(state, listed[0], listed[-1]):
+            known.update(map(_uid, window))
+        return await leave_out(listed, known)
 
-    async def listing(self) -> Sequence[int] | None:
+    async def listing(self) -> "array[int] | None":
         """Return all UIDs of the selected folder, sorted; None when the answer is not complete."""
         for _ in range(2):
             listed = await self.connection.search_uids()
@@ -105,6 +115,13 @@ class FolderComparison:
                 return listed
             await self.connection.noop()  # the count may have moved: hear of it, then list again
         return None
+
+    async def listing_anew(self, state: FolderState) -> "array[int] | None":
+        """Open the folder once more and list it: a broken back end may have shown an empty one."""
+        seen = await self.connection.examine(state.remote_id)
+        if seen.uid_validity not in (None, state.cursor.uid_validity):
+            return None
+        return await self.listing()
 
     async def _missing(self, state: FolderState) -> list[int]:
         listed = await self.listing()
@@ -124,7 +141,7 @@ class FolderComparison:
     async def _confirmed(self, state: FolderState, gone: list[int]) -> list[int]:
         if not needs_second_listing(len(gone), state.stored.stored_count):
             return gone
-        again = await self.listing()
+        again = await self.listing_anew(state)
         return [] if again is None else [uid for uid in gone if not _holds(again, uid)]
 
     async def _flags_since(self, state: FolderState, modseq: int) -> list[FetchedFlags]:

@@ -4,24 +4,27 @@ Removals everywhere come before new mail anywhere, so a message that moved is fo
 its row still waits; new mail comes before backfill; backfill goes from the newest to the oldest.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from array import array
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 
+from emailsync.domain.deletion_guard import needs_second_listing
 from emailsync.domain.errors import FolderGone, ServerRefused
 from emailsync.domain.folders import AccountCursor, FolderCursor, FolderId
 from emailsync.domain.imap_plan import FolderWork, is_unchanged, work_of
 from emailsync.domain.pages import FetchedPage, FolderCheck, PageChanges, Unfetchable
 from emailsync.ports import StoredMail
-from emailsync.providers.imap.adoption import Adopter
+from emailsync.providers.imap.adoption import WINDOW, Adopter
 from emailsync.providers.imap.bodies import BodyFetcher
 from emailsync.providers.imap.changes import FolderComparison
 from emailsync.providers.imap.connection import Examined, ImapConnection
 from emailsync.providers.imap.folder_discovery import FolderDiscovery
 from emailsync.providers.imap.folder_state import FolderState
+from emailsync.providers.imap.uid_listing import leave_out
 
 log = structlog.get_logger(__name__)
 
@@ -64,20 +67,21 @@ class ImapSession:
     async def reconcile(self, folder: FolderId) -> AsyncGenerator[FetchedPage]:
         """Compare one folder in full; see MailSession."""
         state = self._states[folder]
-        await self._select(state)
+        try:
+            await self._select_anew(state)
+        except FolderGone:
+            return  # nothing of it can be compared: the next listing tells what became of it
         comparison = FolderComparison(self.connection, self.stored)
         listed = await comparison.listing()
         if listed is None:
             return  # no complete listing to be had: the difference stays on record
-        there = set(listed)
-        quarantined = set(await self.stored.quarantined_uids(folder))
-        gone = [*await comparison.missing_from(state, listed), *(quarantined - there)]
+        gone = await comparison.missing_from(state, listed)
         if gone:
             yield FetchedPage(changes=PageChanges(removed_from={folder: gone}))
         async for page in comparison.compare_flags(state):
             yield page
-        known = await comparison.placed_uids(state)
-        missing = [uid for uid in reversed(listed) if uid not in known and uid not in quarantined]
+        missing = await comparison.unknown_among(state, listed)
+        missing.reverse()
         async with aclosing(self._fetch_missing(state, missing)) as pages:
             async for page in pages:
                 yield page
@@ -97,6 +101,8 @@ class ImapSession:
                 state.failed = True  # the next listing tells what became of it
                 log.info("sync.folder_vanished", folder_id=state.id, reason=str(error))
             except ServerRefused as error:
+                if not self.connection.is_usable:
+                    raise
                 state.failed = True
                 self._refused.append(f"{state.stored.path}: {error}")
 
@@ -157,8 +163,7 @@ class ImapSession:
             uids = await self.connection.search_uids(first)
             if not uids:
                 break
-            known = await comparison.placed_uids(state, first=first)  # by a session that was cut
-            todo = [uid for uid in uids if uid not in known]
+            todo = await comparison.unknown_among(state, uids)  # a session was cut after some
             async with aclosing(self.bodies.pages(state, todo)) as pages:
                 async for page, uid in pages:
                     yield page if uid is None else self._moved(page, state, uid_next=uid + 1)
@@ -174,20 +179,25 @@ class ImapSession:
         await self._select_again(state)
         before = state.cursor.backfill_before
         assert before is not None, "only a folder with a backfill is backfilled"
-        listed = await self.connection.search_uids(1, before - 1) if before > 1 else []
+        listed = await self.connection.search_uids(1, before - 1) if before > 1 else array("I")
         comparison = FolderComparison(self.connection, self.stored)
-        known = await comparison.placed_uids(state, last=before - 1)
-        todo = [uid for uid in reversed(listed) if uid not in known]
+        todo = await comparison.unknown_among(state, listed)
+        todo.reverse()
         waiting = await self.stored.fingerprints(state.id, uids=None)
-        if waiting:
-            adopter = Adopter(self.connection)
-            async with aclosing(adopter.pages(state, waiting, todo)) as adopted:
-                async for page in adopted:
+        adopter = await Adopter.of(self.connection, waiting) if waiting else None
+        async with aclosing(self._take_in(state, todo, adopter)) as pages:
+            async for page in pages:
+                yield page
+        if adopter and needs_second_listing(adopter.waiting, state.stored.stored_count):
+            again = await comparison.listing_anew(state)
+            if again is None:  # the old generation stays until a listing proves what is gone
+                yield self._moved(FetchedPage(), state, backfill_before=state.cursor.uid_next)
+                return
+            overlooked = await comparison.unknown_among(state, again)
+            overlooked.reverse()
+            async with aclosing(self._take_in(state, overlooked, adopter)) as pages:
+                async for page in pages:
                     yield page
-            todo = adopter.left
-        async with aclosing(self.bodies.pages(state, todo)) as pages:
-            async for page, uid in pages:
-                yield page if uid is None else self._moved(page, state, backfill_before=uid)
         yield FetchedPage(
             changes=PageChanges(
                 retire_generation=state.id,
@@ -198,19 +208,39 @@ class ImapSession:
         await self.connection.noop()
         yield self._checked(FetchedPage(), state)
 
+    async def _take_in(
+        self, state: FolderState, todo: Sequence[int], adopter: Adopter | None
+    ) -> AsyncGenerator[FetchedPage]:
+        """Fetch these messages of the backfill, or find the waiting rows that they are.
+
+        Each window goes all the way before the next: however long the folder and however short
+        the sessions, each session gets further.
+        """
+        window_size = WINDOW if adopter else max(1, len(todo))
+        for start in range(0, len(todo), window_size):
+            left = window = todo[start : start + window_size]
+            if adopter:
+                adoptions, left = await adopter.recognise(state, window)
+                yield FetchedPage(changes=PageChanges(adoptions=adoptions))
+            async with aclosing(self.bodies.pages(state, left)) as pages:
+                async for page, uid in pages:
+                    yield page if uid is None else self._moved(page, state, backfill_before=uid)
+            if adopter:
+                yield self._moved(FetchedPage(), state, backfill_before=window[-1])
+
     async def _fetch_missing(
-        self, state: FolderState, missing: list[int]
+        self, state: FolderState, missing: "array[int]"
     ) -> AsyncGenerator[FetchedPage]:
         """Fetch what a comparison missed; what is listed and never given is quarantined."""
-        given: set[str] = set()
+        given: set[int | None] = set()
         async with aclosing(self.bodies.pages(state, missing)) as pages:
             async for page, _ in pages:
-                given.update(message.remote_id for message in page.messages)
-                given.update(refused.remote_id for refused in page.changes.unfetchable)
+                given.update(message.placements[0].uid for message in page.messages)
+                given.update(refused.placement.uid for refused in page.changes.unfetchable)
                 yield page
-        withheld = {uid for uid in missing if state.name(uid) not in given}
+        withheld = await leave_out(missing, given)
         if withheld:
-            still_listed = withheld.intersection(await self.connection.search_uids())
+            still_listed = set(withheld).intersection(await self.connection.search_uids())
             yield FetchedPage(
                 changes=PageChanges(
                     unfetchable=[
@@ -234,6 +264,10 @@ class ImapSession:
         """Select a folder that was caught up earlier in this session, unless it still is."""
         if self._selected is state and state.seen is not None:
             return state.seen
+        return await self._select_anew(state)
+
+    async def _select_anew(self, state: FolderState) -> Examined:
+        """Select a folder once more; its UIDs have to mean what they meant."""
         seen = await self._select(state)
         if (seen.uid_validity or state.cursor.uid_validity) != state.cursor.uid_validity:
             raise FolderGone("the folder was made anew during the sync")
@@ -244,7 +278,7 @@ class ImapSession:
         uids = await self.connection.search_uids()
         return uids[-1] + 1 if uids else 1
 
-    def _moved(self, page: FetchedPage, state: FolderState, **cursor: int) -> FetchedPage:
+    def _moved(self, page: FetchedPage, state: FolderState, **cursor: int | None) -> FetchedPage:
         """Return the page with the cursor that is true once it is stored."""
         moved: Mapping[FolderId, FolderCursor] = state.move(**cursor)
         marker = None

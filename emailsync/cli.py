@@ -198,9 +198,19 @@ def account_pause(context: typer.Context, which: Which, *, as_json: Json = False
 
 
 @account_app.command("resume")
-def account_resume(context: typer.Context, which: Which, *, as_json: Json = False) -> None:
+def account_resume(
+    context: typer.Context,
+    which: Which,
+    *,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read a new password from stdin.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Sync an account again, at once: after a pause, or after its error was put right."""
-    _run(context, partial(accounts.resume, which), as_json=as_json)
+    with plain_errors():
+        password = _secret_on_stdin("--password-stdin") if password_stdin else None
+    _run(context, partial(accounts.resume, which, password), as_json=as_json)
 
 
 @account_app.command("remove")
@@ -249,6 +259,10 @@ def _credentials(*, password: bool, refresh_token: bool, is_imap: bool) -> dict[
     option = "--password-stdin" if is_imap else "--refresh-token-stdin"
     if (password, refresh_token) != (is_imap, not is_imap):
         raise CommandFailed(f"this type of account takes {option}", ExitCode.USAGE)
+    return {"password" if is_imap else "refresh_token": _secret_on_stdin(option)}
+
+
+def _secret_on_stdin(option: str) -> Secret:
     try:
         secret = sys.stdin.readline().rstrip("\r\n")  # a space at the end may belong to it
         secret.encode()
@@ -256,4 +270,4 @@ def _credentials(*, password: bool, refresh_token: bool, is_imap: bool) -> dict[
         raise CommandFailed(f"{option}: what is on stdin is not UTF-8", ExitCode.USAGE) from None
     if not secret:
         raise CommandFailed(f"{option}: there is nothing on stdin", ExitCode.USAGE)
-    return {"password" if is_imap else "refresh_token": Secret(secret)}
+    return Secret(secret)

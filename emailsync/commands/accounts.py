@@ -9,7 +9,8 @@ from emailsync.commands.explaining import reasons
 from emailsync.commands.installation import Installation, opened_installation
 from emailsync.commands.output import Answer, CommandFailed, ExitCode
 from emailsync.config import LiveSettings, Settings
-from emailsync.domain.accounts import AccountId, AccountKey, TenantId
+from emailsync.crypto import Secret
+from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
 from emailsync.domain.errors import (
     AuthRefused,
     AuthUnproven,
@@ -113,8 +114,16 @@ async def pause(which: str, settings: Settings, answer: Answer) -> int:
     return await _change(which, AccountStore.pause, "paused", settings, answer)
 
 
-async def resume(which: str, settings: Settings, answer: Answer) -> int:
-    """Sync an account again."""
+async def resume(which: str, password: Secret | None, settings: Settings, answer: Answer) -> int:
+    """Sync an account again; with a new password if one is given."""
+    if password is not None:
+        async with opened_installation(settings) as installation:
+            account = await find_one(installation, which)
+            if account.provider_type is not ProviderType.IMAP:
+                raise CommandFailed(
+                    f"{which} has no password: it is no IMAP account", ExitCode.USAGE
+                )
+            await installation.accounts.set_credentials(account.key, {"password": password})
     return await _change(which, AccountStore.resume, "resumed", settings, answer)
 
 

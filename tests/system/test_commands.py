@@ -94,6 +94,21 @@ def test_an_untried_account_with_a_wrong_password_fails_the_sync_with_its_reason
         assert base64.b64encode(WRONG_PASSWORD.encode()).decode() not in everything
 
 
+def test_a_new_password_brings_an_account_back(
+    installation: Installation, mailbox: DovecotMailbox
+) -> None:
+    mailbox.append(MAIL)
+    installation.run(*add_words(mailbox), "--no-test", stdin=f"{WRONG_PASSWORD}\n")
+    refused = installation.run("sync")
+
+    resumed = installation.run(
+        "account", "resume", mailbox.user, "--password-stdin", stdin=f"{mailbox.password}\n"
+    )
+    synced = installation.run("sync", mailbox.user)
+
+    assert (refused.returncode, resumed.returncode, synced.returncode) == (3, 0, 0)
+
+
 def test_the_same_account_twice_is_refused_and_so_is_one_without_a_secret(
     installation: Installation, mailbox: DovecotMailbox
 ) -> None:

@@ -169,6 +169,23 @@ async def test_a_message_that_the_server_refuses_is_quarantined_alone(
     assert folder["stored_count"] == folder["remote_count"] == MESSAGES
 
 
+async def test_a_message_far_larger_than_announced_is_quarantined_alone(
+    account: SyncedAccount, proxy: RewritingProxy, mailbox: DovecotMailbox
+) -> None:
+    """Its literal ends the connection; asked for again, it would end every one that follows."""
+    endless = mailbox.uids()[40]
+    proxy.rewrite = replacing(
+        rb"^(\* \d+ FETCH \(UID %d BODY\[\]) \{\d+\}" % endless, rb"\1 {9999999999}"
+    )
+    with pytest.raises(ServerRefused, match="a literal of more than"):
+        await account.sync()
+
+    await account.sync()
+
+    assert await account.count("messages") == MESSAGES - 1
+    assert await account.connection.fetchval("SELECT uid FROM quarantine") == endless
+
+
 class RefusingOne:
     """Answers NO to any body FETCH that delivered this UID, and keeps its lines back."""
 

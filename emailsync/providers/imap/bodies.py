@@ -65,7 +65,8 @@ class BodyFetcher:
         """Yield pages of these messages in the order given, each with the last UID it covers.
 
         Where a failure ends a batch in the middle, what came of it is yielded with None, so that
-        on a link that never lasts a batch each session still gets further.
+        on a link that never lasts a batch each session still gets further; a message that ended
+        the connection is reported as unfetchable there.
 
         Messages that are gone meanwhile are left out; one that the server refuses to give up
         is reported as unfetchable.
@@ -151,7 +152,7 @@ async def _collect(
     try:
         whole = await fetch.collect()
     except SyncError as error:
-        return _page(state, batch, fetch.received.contents, {}), error
+        return _page(state, batch, fetch.received.contents, fetch.fatal()), error
     return _page(state, batch, whole.contents, whole.refused), None
 
 

@@ -13,6 +13,8 @@ from emailsync.domain.errors import ServerRefused
 from emailsync.domain.mail import Flags
 from emailsync.domain.uid_set import UidSet
 from emailsync.providers.imap.answers import Answer, Condition, Fetch, Vanished
+from emailsync.providers.imap.framing import LiteralTooLarge
+from emailsync.providers.imap.parse import parse
 from emailsync.providers.imap.protocol import ImapCommand, ImapProtocol
 from emailsync.providers.imap.refusals import Phase, refusal
 
@@ -21,6 +23,7 @@ MAX_SET_CHARS: Final = 7_000  #: of one command; RFC 7162 section 4 asks servers
 REFUSED_ARE_ALL: Final = 5
 """Messages refused without one that was given: then the server is at fault, not the messages."""
 
+TOO_LARGE: Final = "the server sends more of this message than it announced, and than is taken"
 NO_FLAGS: Final = Flags()
 
 
@@ -163,6 +166,18 @@ class BodyFetch:
         elif missing := self._missing(self._uids):
             await self._ask_again(missing)
         return self.received
+
+    def fatal(self) -> dict[int, str]:
+        """Return the message of this batch, if any, that ended the connection, and how.
+
+        It is larger than the server had announced, so asking for it again ends the next one too.
+        """
+        failure = self._protocol.failure
+        if failure is None or not isinstance(failure.__cause__, LiteralTooLarge):
+            return {}
+        begun = parse([failure.__cause__.begun])
+        uid = begun.uid if isinstance(begun, Fetch) else None
+        return {uid: TOO_LARGE} if uid is not None and uid in self._uids else {}
 
     async def _gather(self, commands: list[ImapCommand]) -> Condition | None:
         """Wait for the commands and keep their bodies; return the first refusal, if any."""

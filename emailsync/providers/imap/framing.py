@@ -29,6 +29,14 @@ class FramingError(Exception):
     """The stream cannot be followed any further: the connection is of no more use."""
 
 
+class LiteralTooLarge(FramingError):
+    """A response announces more bytes than may be taken."""
+
+    def __init__(self, limit_bytes: int, begun: bytes) -> None:
+        super().__init__(f"a literal of more than {limit_bytes} bytes")
+        self.begun = begun  #: how the response begins
+
+
 class Framer:
     """Bytes in, complete responses out. After a `FramingError` it must not be fed again."""
 
@@ -108,7 +116,9 @@ class Framer:
             return False
         digits = announced[1]
         if len(digits) > _MAX_DIGITS or int(digits) > self._max_literal_bytes:
-            raise FramingError(f"a literal of more than {self._max_literal_bytes} bytes")
+            raise LiteralTooLarge(
+                self._max_literal_bytes, self._parts[0] if self._parts else line[:brace]
+            )
         size = int(digits)
         self._size += len(line) + size
         if (

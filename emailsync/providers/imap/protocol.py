@@ -261,7 +261,7 @@ class ImapProtocol(IMAP4ClientProtocol):
                 size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
                 self._dispatch(parse(parts), size)
         except FramingError as error:
-            self.fail(ServerRefused(f"{self.server} sent {error}"))
+            self.fail(ServerRefused(f"{self.server} sent {error}")).__cause__ = error
         if self._expects_tls and not self._framer.is_idle:
             self._fail_for_injection()
         self._wake()

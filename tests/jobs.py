@@ -6,7 +6,7 @@ from uuid import NAMESPACE_URL, uuid5
 from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority
-from virtual_time import START
+from emailsync.simulation.virtual_time import START
 
 
 def key_of(tenant: str, number: int = 0) -> AccountKey:

@@ -12,9 +12,9 @@ from emailsync.domain.runs import RunRecord, RunResult
 from emailsync.metrics import Metrics
 from emailsync.scheduling.engine import SyncEngine
 from emailsync.scheduling.scheduler import SyncSchedulerService
+from emailsync.simulation.virtual_time import LoopClock
 from emailsync.sync.progress import Progress
-from fakes import MemoryLeaseStore
-from virtual_time import LoopClock
+from fakes import FallibleLeaseStore
 
 Sync = Callable[[SyncJob, Progress], Awaitable[bool]]
 
@@ -46,7 +46,7 @@ class Stage:
     def __init__(self, settings: Settings | None = None, *, sync: Sync | None = None) -> None:
         self.clock = LoopClock()
         self.settings = LiveSettings(settings or settings_of())
-        self.store = MemoryLeaseStore(self.clock)
+        self.store = FallibleLeaseStore(self.clock)
         self.metrics = Metrics()
         self.started: list[SyncJob] = []
         self.finished: list[tuple[SyncJob, RunRecord]] = []

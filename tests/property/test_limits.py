@@ -14,8 +14,8 @@ from emailsync.domain.priority import Priority, QueueName
 from emailsync.metrics import Metrics
 from emailsync.scheduling.limits import Limits, Permit
 from emailsync.scheduling.queues import QueueService
+from emailsync.simulation.virtual_time import LoopClock, run_virtually
 from jobs import job_of, key_of
-from virtual_time import LoopClock, run_virtually
 
 TENANTS = ("a", "b", "c")
 KINDS = (ProviderType.IMAP, ProviderType.GOOGLE)

@@ -10,10 +10,10 @@ from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority
 from emailsync.domain.runs import RunRecord
 from emailsync.scheduling.foreground import HELD_ELSEWHERE, AccountResult, ForegroundSync
+from emailsync.simulation.virtual_time import START, run_virtually
 from emailsync.sync.progress import Progress
 from jobs import job_of, key_of
 from scheduling import Stage, settings_of
-from virtual_time import START, run_virtually
 
 UP_TO_DATE = AccountResult(up_to_date=True)
 
@@ -138,8 +138,8 @@ def test_an_account_that_another_daemon_holds_is_waited_for_within_reason() -> N
         stage = Stage()
         for name in ("freed", "kept"):
             stage.store.add(job_of(name))
-            stage.store.take_away(key_of(name))
-        stage.store.accounts[key_of("kept")].lease_until = START + timedelta(days=1)
+        stage.store.take_away(key_of("freed"))
+        stage.store.take_away(key_of("kept"), hold=timedelta(days=1))
 
         async with stage.engine_running():
             results = await ForegroundSync(

@@ -6,10 +6,10 @@ from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import QueueName
 from emailsync.domain.runs import RunResult
 from emailsync.ports import ClaimRequest
+from emailsync.simulation.virtual_time import run_virtually
 from emailsync.sync.progress import Progress
 from jobs import job_of, key_of
 from scheduling import Stage, settings_of
-from virtual_time import run_virtually
 
 HIGH = ClaimRequest(queue=QueueName.HIGH, limit=50)
 
@@ -51,7 +51,7 @@ def test_a_lost_lease_cancels_the_job_that_runs_and_drops_the_one_that_waits() -
             assert stage.results() == [RunResult.LEASE_LOST]
             assert [job.key for job in stage.started] == [key_of("running"), key_of("kept")]
             assert stage.engine.queues.waiting(QueueName.HIGH) == 0
-            assert stage.store.accounts[key_of("running")].records == []
+            assert stage.store.records[key_of("running")] == []
 
     run_virtually(main())
 
@@ -118,7 +118,7 @@ def test_a_sync_that_ignores_the_loss_of_its_lease_stores_no_outcome() -> None:
             await anyio.sleep(200)
 
             assert stage.results() == [RunResult.LEASE_LOST]
-            assert stage.store.accounts[key_of("a")].records == []
+            assert stage.store.records[key_of("a")] == []
 
     run_virtually(main())
 

@@ -15,7 +15,7 @@ from emailsync.scheduling.engine import SyncEngine
 from emailsync.scheduling.live_pipeline import LivePipeline
 from emailsync.scheduling.ticks import CronTicks, cron
 from emailsync.sync.progress import Progress
-from fakes import MemoryLeaseStore
+from fakes import FallibleLeaseStore
 from jobs import job_of, key_of
 from scheduling import settings_of
 
@@ -65,7 +65,7 @@ async def test_another_cron_expression_takes_effect_at_once() -> None:
 
 async def test_the_pipeline_syncs_what_is_due_wakes_reloads_and_stops() -> None:
     clock, settings = RealClock(), LiveSettings(settings_of())
-    store = MemoryLeaseStore(clock)
+    store = FallibleLeaseStore(clock)
     finished = anyio.Event()
     results: list[RunResult] = []
 

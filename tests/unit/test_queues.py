@@ -18,8 +18,8 @@ from emailsync.domain.priority import Priority, QueueName
 from emailsync.metrics import Metrics
 from emailsync.scheduling.limits import LimitKind, Limits
 from emailsync.scheduling.queues import QueueService
+from emailsync.simulation.virtual_time import START, LoopClock, run_virtually
 from jobs import job_of, key_of
-from virtual_time import START, LoopClock, run_virtually
 
 UNHURRIED = {"limiter_max": 10_000, "attempts": 1, "backoff_ms": 0}
 WIDE = {"concurrent": 10_000, "per_tenant": 10_000, "interval_ms": 0}

@@ -9,10 +9,10 @@ import pytest
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority, QueueName
 from emailsync.domain.runs import RunResult
+from emailsync.simulation.virtual_time import START, run_virtually
 from emailsync.sync.progress import Progress
 from jobs import job_of, key_of
 from scheduling import Stage, settings_of
-from virtual_time import START, run_virtually
 
 UNSTAGGERED = {"stagger_ms": 0}
 

@@ -20,10 +20,10 @@ from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import QueueName
 from emailsync.domain.runs import RunResult, SyncCounts
 from emailsync.ports import ClaimRequest
+from emailsync.simulation.virtual_time import START, run_virtually
 from emailsync.sync.progress import Progress
 from jobs import job_of, key_of
 from scheduling import Stage, settings_of
-from virtual_time import START, run_virtually
 
 HIGH = ClaimRequest(queue=QueueName.HIGH, limit=50)
 
@@ -48,7 +48,7 @@ def test_a_sync_that_ends_well_is_stored_counted_and_logged_in_one_line() -> Non
         with capture_logs() as lines:
             await claimed(stage, 3)
 
-        [record] = stage.store.accounts[key_of("a")].records
+        [record] = stage.store.records[key_of("a")]
         assert record.outcome.result is RunResult.DONE
         assert record.outcome.next_sync_at == START + timedelta(seconds=2, minutes=30)
         assert record.duration == timedelta(seconds=2)
@@ -88,7 +88,7 @@ def test_what_a_sync_raises_becomes_its_outcome_and_the_consumer_goes_on(
 
         await claimed(stage, 1)
 
-        [record] = stage.store.accounts[key_of("bad")].records
+        [record] = stage.store.records[key_of("bad")]
         due = None if wait_s is None else START + timedelta(seconds=wait_s)
         assert record.outcome.result is result
         assert record.outcome.next_sync_at == due
@@ -192,11 +192,11 @@ def test_an_outcome_is_stored_when_the_store_is_back() -> None:
             await anyio.sleep(0.5)
             stage.store.available = False
             await anyio.sleep(20)
-            assert stage.store.accounts[key_of("a")].records == []
+            assert stage.store.records[key_of("a")] == []
             stage.store.available = True
             await anyio.sleep(1.1)
 
-        [record] = stage.store.accounts[key_of("a")].records
+        [record] = stage.store.records[key_of("a")]
         assert record.outcome.result is RunResult.DONE
 
     run_virtually(main())
@@ -213,7 +213,7 @@ def test_a_job_that_finds_its_lease_lost_stores_nothing() -> None:
         await claimed(stage, 1)
 
         assert stage.results() == [RunResult.LEASE_LOST]
-        assert stage.store.accounts[key_of("a")].records == []
+        assert stage.store.records[key_of("a")] == []
 
     run_virtually(main())
 

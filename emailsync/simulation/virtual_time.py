@@ -1,13 +1,16 @@
-"""An event loop whose time jumps to the next timer when nothing else is left to do."""
+"""An event loop whose time jumps to the next timer when nothing else is left to do.
+
+What runs on it is the real thing; only waiting costs nothing. No sockets, no threads.
+"""
 
 import asyncio
 import selectors
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
-START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)  #: when the loop's time is 0
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -23,13 +26,14 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """For tests without sockets and threads."""
+    """The loop; whoever waits for something from outside waits for ever."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
+        """Return the virtual seconds since the loop was made."""
         return self._jumping.slept_s
 
 
@@ -46,6 +50,6 @@ class LoopClock:
 
 
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:
-    """Run a test's coroutine to its end in virtual time."""
+    """Run a coroutine to its end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)

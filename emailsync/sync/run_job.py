@@ -5,13 +5,21 @@ and never waits.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+import anyio
 
 from emailsync.domain.accounts import ProviderType
-from emailsync.domain.errors import Misconfigured
+from emailsync.domain.errors import Misconfigured, Unreachable
 from emailsync.domain.jobs import SyncJob
 from emailsync.ports import MailSession, MailStore, SessionOpener
 from emailsync.sync.pipeline import PageParser, Pipeline
 from emailsync.sync.progress import Progress
+
+RUN_DEADLINE: Final = timedelta(minutes=15)
+"""A run is cut after a page once its quantum of 20 s is over; this ends one whose server answers
+every command in time, but so slowly that no page comes: it would hold a worker for days."""
 
 
 class RunJob:
@@ -22,10 +30,12 @@ class RunJob:
         store: MailStore,
         openers: Mapping[ProviderType, SessionOpener],
         parser: PageParser,
+        deadline: timedelta = RUN_DEADLINE,
     ) -> None:
         self._store = store
         self._openers = openers
         self._parser = parser
+        self._deadline_s = deadline.total_seconds()
 
     async def __call__(self, job: SyncJob, progress: Progress) -> bool:
         """Sync until the account is up to date or the quantum is over; return if there is more.
@@ -33,6 +43,14 @@ class RunJob:
         Raises:
             SyncError: what stopped it; every page applied before stays.
         """
+        more = False
+        with anyio.move_on_after(self._deadline_s) as scope:
+            more = await self._run(job, progress)
+        if scope.cancelled_caught:
+            raise Unreachable(f"{job.endpoint} is too slow: not done in {self._deadline_s:g} s")
+        return more
+
+    async def _run(self, job: SyncJob, progress: Progress) -> bool:
         opener = self._openers.get(job.provider_type)
         if opener is None:
             raise Misconfigured(f"this daemon has no provider for {job.provider_type} accounts")

@@ -4,6 +4,7 @@ Decides what a refused page means; what a page writes is page_writer.py's.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -16,7 +17,7 @@ from emailsync.domain.jobs import SyncJob
 from emailsync.domain.pages import PageResult, ReadyPage
 from emailsync.ports import Account
 from emailsync.store.database import Connection, Database, is_data_error
-from emailsync.store.page_writer import PageWriter
+from emailsync.store.page_writer import Inserted, PageWriter, is_all_new
 from emailsync.store.queries import load_queries
 from emailsync.store.statistics import PlannerStatistics
 from emailsync.store.stored_mail import PostgresStoredMail, hold_lease
@@ -59,35 +60,59 @@ class PostgresMailStore:
 
     def stored_mail(self, lease: Lease) -> PostgresStoredMail:
         """Return the view that the session of this lease reads."""
-        return PostgresStoredMail(self._database, lease)
+        return PostgresStoredMail(self._database, lease, self._settings)
 
     async def apply(self, lease: Lease, page: ReadyPage) -> PageResult:
         """Write the page in one transaction; a poisonous message is quarantined, alone.
 
-        A page that Postgres refuses is written once more, carefully: the usual page need not pay
-        for the savepoints of the rare one.
+        The usual page, new mail and nothing else, is one statement. A page that turns out to be
+        another is written step by step; one that Postgres refuses once more, carefully: the usual
+        page need not pay for the rare one.
 
         Raises:
             LeaseLost: the epoch moved on; nothing was written.
             StoreUnavailable: nothing was written, or the whole page just before the failure.
         """
+        result = await self._apply_any(lease, page)
+        await self._statistics.add(result.created)
+        return result
+
+    async def _apply_any(self, lease: Lease, page: ReadyPage) -> PageResult:
+        created = 0
         try:
+            if is_all_new(page):
+                inserted = await self._apply_new(lease, page)
+                created = len(inserted.ids)
+                if inserted.is_whole:
+                    return PageResult(created=created)
             result = await self._apply(lease, page, careful=False)
         except Exception as error:
             if not (page.messages and is_data_error(error)):
                 raise
             result = await self._apply(lease, page, careful=True)
-        await self._statistics.add(result.created)
-        return result
+        return replace(result, created=result.created + created)
+
+    async def _apply_new(self, lease: Lease, page: ReadyPage) -> Inserted:
+        async def work(connection: Connection) -> Inserted:
+            writer = self._writer(connection, lease, careful=False)
+            return await writer.write_new(page, epoch=lease.epoch, lease_s=self._lease_s)
+
+        return await self._database.persist(work)
 
     async def _apply(self, lease: Lease, page: ReadyPage, *, careful: bool) -> PageResult:
         async def work(connection: Connection) -> PageResult:
-            await hold_lease(connection, lease)
-            keep_raw = self._settings.current.store.raw
-            writer = PageWriter(connection, lease.key, keep_raw=keep_raw, careful=careful)
-            return await writer.write(page)
+            await hold_lease(connection, lease, lease_s=self._lease_s)
+            return await self._writer(connection, lease, careful=careful).write(page)
 
         return await self._database.transact(work)
+
+    def _writer(self, connection: Connection, lease: Lease, *, careful: bool) -> PageWriter:
+        keep_raw = self._settings.current.store.raw
+        return PageWriter(connection, lease.key, keep_raw=keep_raw, careful=careful)
+
+    @property
+    def _lease_s(self) -> int:
+        return self._settings.current.cluster.lease_s
 
 
 def seal_credentials(keys: KeyRing, key: AccountKey, credentials: Mapping[str, Secret]) -> bytes:

@@ -1,11 +1,12 @@
-"""Applies one page inside one transaction: the steps, their order, and what they tell the feed.
+"""Applies one page in one transaction: the steps, their order, and what they tell the feed.
 
 Knows the schema and nothing of leases, retries or providers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import astuple, fields
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from asyncpg import Record
 
@@ -29,6 +30,7 @@ from emailsync.store.rows import (
     LARGE_RAW_BYTES,
     attachment_columns,
     columns_of,
+    cursor_columns,
     flag_row,
     folders_of,
     is_large,
@@ -44,6 +46,16 @@ CREATED: Final = "created"
 UPDATED: Final = "updated"
 DELETED: Final = "deleted"
 Kinds = dict[int, str]  #: message id -> kind of its change
+BESIDE_CURSORS: Final = {field.name for field in fields(PageChanges)} - {"cursors"}
+NO_CURSORS: Final[Mapping[FolderId, FolderCursor]] = MappingProxyType({})
+
+
+class Inserted(NamedTuple):
+    """What became of messages that were taken for new."""
+
+    ids: Sequence[int]
+    complete: Collection[str]  #: remote ids of those that got all their placements
+    is_whole: bool  #: all did
 
 
 class PageWriter:
@@ -65,16 +77,28 @@ class PageWriter:
         self._keep_raw = keep_raw
         self._careful = careful
         self._kinds: Kinds = {}
+        self._recorded: set[int] = set()  #: the feed has them as created
         self._quarantined = 0
+
+    async def write_new(self, page: ReadyPage, *, epoch: int, lease_s: int) -> Inserted:
+        """Apply a page that `is_all_new` in one statement, which needs no transaction around it.
+
+        Is the result not whole, something was not new, or the lease is lost: no cursor has moved,
+        and `write` has to follow.
+        """
+        messages = _by_remote_id(page.messages)
+        hashes = [raw_sha256 for _, raw_sha256 in _adopting(messages)]
+        return await self._insert(
+            messages, page.changes.cursors, epoch=epoch, lease_s=lease_s, hashes=hashes
+        )
 
     async def write(self, page: ReadyPage) -> PageResult:
         """Apply the page; a page applied before changes nothing."""
         changes = page.changes
         await self._remove(changes)
         if page.messages:
-            unique = {message.fetched.remote_id: message for message in page.messages}
             store = self._store_or_quarantine if self._careful else self._store
-            self._kinds |= await store(list(unique.values()))
+            self._kinds |= await store(_by_remote_id(page.messages))
         await self._rearrange(changes)
         if changes.settle:
             self._tell(DELETED, await self._fetch("settle", *self._key))
@@ -94,9 +118,13 @@ class PageWriter:
 
     async def record_changes(self) -> None:
         """Write the change feed: one row a message, whatever happened to it in between."""
-        if self._kinds:
-            ids, kinds = list(self._kinds), list(self._kinds.values())
-            await self._fetch("record_changes", *self._key, ids, kinds)
+        news = {
+            message: kind
+            for message, kind in self._kinds.items()
+            if kind != CREATED or message not in self._recorded
+        }
+        if news:
+            await self._fetch("record_changes", *self._key, list(news), list(news.values()))
 
     async def _conclude(self, stored_count: int | None) -> PageResult:
         await self.record_changes()
@@ -143,30 +171,48 @@ class PageWriter:
 
     async def _store(self, messages: Sequence[ReadyMessage]) -> Kinds:
         """Store messages: new ones in one statement, the rest only where it differs."""
-        columns = message_columns(messages, keep_raw=self._keep_raw)
-        places = {item.fetched.remote_id: item.fetched.placements for item in messages}
-        parts = {item.fetched.remote_id: item.parsed.attachments for item in messages}
         kinds = await self._take_over_vanished(messages)
-        rows = await self._fetch(
-            "insert_messages",
-            *self._key,
-            *columns,
-            *placement_columns(places),
-            *attachment_columns(parts),
-        )
-        kinds |= {row["id"]: CREATED for row in rows}
-        complete = {
-            row["remote_id"]
-            for row in rows
-            if row["placements"] == len(folders_of(places[row["remote_id"]]))
-        }
-        if known := [item for item in messages if item.fetched.remote_id not in complete]:
+        inserted = await self._insert(messages)
+        self._recorded.update(inserted.ids)
+        kinds |= dict.fromkeys(inserted.ids, CREATED)
+        known = [item for item in messages if item.fetched.remote_id not in inserted.complete]
+        if known:
             touched = await self._update(known)
             kinds = dict.fromkeys(touched, UPDATED) | kinds
         if self._keep_raw:
             for message in filter(is_large, messages):
                 await self._store_large_raw(message.fetched)
         return kinds
+
+    async def _insert(
+        self,
+        messages: Sequence[ReadyMessage],
+        cursors: Mapping[FolderId, FolderCursor] = NO_CURSORS,
+        *,
+        epoch: int | None = None,
+        lease_s: int = 0,
+        hashes: Sequence[bytes] = (),
+    ) -> Inserted:
+        places = {item.fetched.remote_id: item.fetched.placements for item in messages}
+        parts = {item.fetched.remote_id: item.parsed.attachments for item in messages}
+        rows = await self._fetch(
+            "insert_messages",
+            *self._key,
+            *message_columns(messages, keep_raw=self._keep_raw),
+            *placement_columns(places),
+            *attachment_columns(parts),
+            *cursor_columns(cursors),
+            epoch,
+            lease_s,
+            hashes,
+        )
+        complete = {
+            row["remote_id"]
+            for row in rows
+            if row["placements"] == len(folders_of(places[row["remote_id"]]))
+        }
+        is_whole = len(complete) == len(messages)
+        return Inserted([row["id"] for row in rows], complete, is_whole)
 
     async def _store_or_quarantine(self, messages: Sequence[ReadyMessage]) -> Kinds:
         """Store what can be stored: halve what was refused down to the messages at fault."""
@@ -193,11 +239,7 @@ class PageWriter:
             await self._fetch("join_raw_pieces", *where)
 
     async def _take_over_vanished(self, messages: Sequence[ReadyMessage]) -> Kinds:
-        arriving = [
-            (message.fetched.remote_id, message.raw_sha256)
-            for message in messages
-            if message.fetched.adopts and message.raw_sha256 is not None
-        ]
+        arriving = _adopting(messages)
         if not arriving:
             return {}
         names, hashes = columns_of(arriving, 2)
@@ -275,8 +317,7 @@ class PageWriter:
         self, cursors: Mapping[FolderId, FolderCursor], account: AccountCursor | None
     ) -> None:
         if cursors:
-            rows = ((folder, *astuple(cursor)) for folder, cursor in cursors.items())
-            await self._fetch("save_cursors", *self._key, *columns_of(rows, 7))
+            await self._fetch("save_cursors", *self._key, *cursor_columns(cursors))
         if account:
             await self._fetch("save_account_cursor", *self._key, *astuple(account))
 
@@ -293,6 +334,29 @@ class PageWriter:
             number = message if isinstance(message, int) else message["id"]
             if kind == DELETED or number not in self._kinds:
                 self._kinds[number] = kind
+
+
+def is_all_new(page: ReadyPage) -> bool:
+    """Tell whether the page seems to bring new messages and nothing else, as nearly all do."""
+    return (
+        bool(page.messages)
+        and not any(getattr(page.changes, name) for name in BESIDE_CURSORS)
+        and not any(map(is_large, page.messages))
+    )
+
+
+def _by_remote_id(messages: Iterable[ReadyMessage]) -> Sequence[ReadyMessage]:
+    """Return each message once; named twice, the last one counts."""
+    return list({message.fetched.remote_id: message for message in messages}.values())
+
+
+def _adopting(messages: Iterable[ReadyMessage]) -> Sequence[tuple[str, bytes]]:
+    """Return name and hash of those that may take over a vanished row."""
+    return [
+        (message.fetched.remote_id, message.raw_sha256)
+        for message in messages
+        if message.fetched.adopts and message.raw_sha256 is not None
+    ]
 
 
 def _kinds_of_adopted(rows: Iterable[Record]) -> Kinds:

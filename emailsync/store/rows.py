@@ -4,8 +4,10 @@ Every text, JSON and date of a message passes text.py here; nothing here talks t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any, Final
 
+from emailsync.domain.folders import FolderCursor, FolderId
 from emailsync.domain.mail import Address, Attachment, Flags
 from emailsync.domain.pages import Placement, ReadyMessage
 from emailsync.store.text import pg_json, pg_line, pg_text, pg_time
@@ -19,6 +21,7 @@ MESSAGE_COLUMNS: Final = 28
 FLAG_COLUMNS: Final = 5
 PLACEMENT_COLUMNS: Final = 3
 ATTACHMENT_COLUMNS: Final = 8
+CURSOR_COLUMNS: Final = 7
 
 
 def columns_of(rows: Iterable[tuple[Any, ...]], width: int) -> Columns:
@@ -61,6 +64,12 @@ def placement_columns(places: Mapping[Any, Sequence[Placement]]) -> Columns:
 def folders_of(placements: Sequence[Placement]) -> dict[int, int | None]:
     """Return the UID in each folder; named twice, the last one counts."""
     return {placement.folder_id: placement.uid for placement in placements}
+
+
+def cursor_columns(cursors: Mapping[FolderId, FolderCursor]) -> Columns:
+    """Return folder and cursor of every folder."""
+    rows = ((folder, *astuple(cursor)) for folder, cursor in cursors.items())
+    return columns_of(rows, CURSOR_COLUMNS)
 
 
 def attachment_columns(attachments: Mapping[Any, Sequence[Attachment]]) -> Columns:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from asyncpg import Record
 
+from emailsync.config import LiveSettings
 from emailsync.domain.accounts import AccountKey, Lease
 from emailsync.domain.errors import LeaseLost
 from emailsync.domain.folders import (
@@ -28,14 +29,16 @@ from emailsync.store.text import pg_text
 SQL: Final = load_queries("folders", "pages")
 
 
-async def hold_lease(connection: Connection, lease: Lease) -> None:
+async def hold_lease(connection: Connection, lease: Lease, *, lease_s: int) -> None:
     """Keep the account from being claimed, changed or removed until the transaction ends.
+
+    A lease of `lease_s` that has lost more than half of them begins anew.
 
     Raises:
         LeaseLost: the epoch moved on, or the account is gone.
     """
-    key = lease.key
-    held = await connection.fetchval(SQL["hold_lease"], key.tenant_id, key.account_id, lease.epoch)
+    values = lease.key.tenant_id, lease.key.account_id, lease.epoch, lease_s
+    held = await connection.fetchval(SQL["hold_lease"], *values)
     if held is None:
         raise LeaseLost("the account was claimed by somebody else, changed or removed")
 
@@ -46,6 +49,7 @@ class PostgresStoredMail:
 
     database: Database
     lease: Lease
+    settings: LiveSettings
 
     async def folders(self) -> Sequence[StoredFolder]:
         """Return all live folders, ordered by path."""
@@ -56,7 +60,8 @@ class PostgresStoredMail:
         """Apply a listing in one fenced transaction; a listing without news writes no row."""
 
         async def work(connection: Connection) -> Sequence[StoredFolder]:
-            await hold_lease(connection, self.lease)
+            lease_s = self.settings.current.cluster.lease_s
+            await hold_lease(connection, self.lease, lease_s=lease_s)
             writer = _FolderWriter(connection, self.lease.key)
             await writer.remove(changes.gone)
             await writer.rename(changes.renamed)

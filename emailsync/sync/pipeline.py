@@ -8,6 +8,7 @@ next is parsed and the one after it is on the wire.
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final, Protocol
 
 import anyio
@@ -15,11 +16,13 @@ import anyio.abc
 import anyio.to_thread
 
 from emailsync.domain.accounts import Lease
+from emailsync.domain.folders import AccountCursor
 from emailsync.domain.mail import ParsedMessage
 from emailsync.domain.pages import (
     FetchedMessage,
     FetchedPage,
     FolderCheck,
+    PageChanges,
     PageResult,
     ReadyMessage,
     ReadyPage,
@@ -56,6 +59,7 @@ class Pipeline:
         self._lease = lease
         self._progress = progress
         self._careful = careful
+        self._account_cursor: AccountCursor | None = None  #: as of the page before
         self.mismatched: list[FolderCheck] = []  #: checks whose counts differ
 
     async def run(self, pages: AsyncGenerator[FetchedPage], *, whole: bool = False) -> bool:
@@ -130,8 +134,16 @@ class Pipeline:
                 )
                 for message in page.messages
             ],
-            changes=page.changes,
+            changes=self._with_news_only(page.changes),
         )
+
+    def _with_news_only(self, changes: PageChanges) -> PageChanges:
+        """Leave out an account's cursor that the page before had: the store need not look."""
+        cursor = changes.account_cursor
+        if cursor is None or cursor != self._account_cursor:
+            self._account_cursor = cursor
+            return changes
+        return replace(changes, account_cursor=None)
 
 
 def _differs(check: FolderCheck, result: PageResult) -> bool:

@@ -2,10 +2,20 @@
 -- cursors, counts, quarantine and the change feed.
 
 -- name: hold_lease
--- Lock the account until the transaction ends, if the lease epoch $3 is still the current one.
-SELECT 1 FROM provider_configs
-WHERE tenant_id = $1 AND id = $2 AND lease_epoch = $3
-FOR NO KEY UPDATE
+-- Lock the account until the transaction ends, if the lease epoch $3 is still the current one. Who
+-- writes is alive, so a lease with less than half of its $4 seconds left begins anew: an account
+-- that is written all the time is locked whenever leases.sql, extend, looks for it.
+WITH held AS (
+    SELECT lease_owner IS NOT NULL AND lease_until < now() + make_interval(secs => $4 / 2)
+        AS is_running_out
+    FROM provider_configs
+    WHERE tenant_id = $1 AND id = $2 AND lease_epoch = $3
+    FOR NO KEY UPDATE
+), prolonged AS (
+    UPDATE provider_configs SET lease_until = now() + make_interval(secs => $4) FROM held
+    WHERE tenant_id = $1 AND id = $2 AND held.is_running_out
+)
+SELECT 1 FROM held
 
 -- name: save_cursors
 -- Replace the cursors of the folders $3, where they differ.

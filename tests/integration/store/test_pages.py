@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -79,6 +80,31 @@ async def test_a_page_applied_again_writes_no_row(rig: StoreRig) -> None:
 
     assert result == PageResult(stored_count=3)
     assert await rig.row_versions() == before
+
+
+async def test_a_page_that_is_stored_in_part_is_completed_and_moves_its_cursor(
+    rig: StoreRig,
+) -> None:
+    """What was taken for new mail is written in one statement; what is known needs more."""
+    await rig.apply([rig.message(1, "draft")])
+
+    result = await rig.apply(
+        [rig.message(1, "final"), rig.message(2, "new")], cursors={rig.inbox: CURSOR}
+    )
+
+    ids = await rig.ids()
+    (folder,) = await rig.stored.folders()
+    assert result == PageResult(created=1, updated=1)
+    assert folder.cursor == CURSOR
+    assert await rig.rows("SELECT subject FROM messages ORDER BY remote_id") == [
+        {"subject": "final"},
+        {"subject": "new"},
+    ]
+    assert await rig.feed() == [
+        (ids[rig.name(1)], "created"),
+        (ids[rig.name(2)], "created"),
+        (ids[rig.name(1)], "updated"),
+    ]
 
 
 async def test_a_message_named_twice_in_a_page_is_stored_as_it_was_named_last(
@@ -323,6 +349,40 @@ async def test_a_holder_whose_epoch_is_over_writes_nothing(rig: StoreRig) -> Non
         await rig.store.apply(Lease(rig.lease.key, 1), page)
 
     assert await rig.row_versions() == before
+
+
+@pytest.mark.parametrize("other", [{}, {"settle": True}], ids=["new mail", "with a change"])
+async def test_a_page_prolongs_a_lease_that_is_half_over(
+    rig: StoreRig, other: Mapping[str, bool]
+) -> None:
+    """Extending skips the accounts that it finds locked, as one that is written all the time is."""
+    await rig.connection.execute(
+        "UPDATE provider_configs SET lease_owner = 'us', lease_until = now() + interval '29 s'"
+    )
+
+    await rig.apply([rig.message(1)], **other)
+
+    (row,) = await rig.rows(
+        "SELECT lease_until > now() + interval '50 s' AS is_new FROM provider_configs"
+    )
+    assert row["is_new"]
+
+
+async def test_a_page_leaves_a_young_lease_and_an_account_without_one_as_they_are(
+    rig: StoreRig,
+) -> None:
+    await rig.apply([rig.message(1)])
+    without = await rig.rows("SELECT lease_until::text FROM provider_configs")
+    await rig.connection.execute(
+        "UPDATE provider_configs SET lease_owner = 'us', lease_until = now() + interval '40 s'"
+    )
+    before = await rig.rows("SELECT xmin::text FROM provider_configs")
+
+    await rig.apply([rig.message(2)])
+    await rig.apply([rig.message(3)], settle=True)
+
+    assert without == [{"lease_until": "-infinity"}]
+    assert await rig.rows("SELECT xmin::text FROM provider_configs") == before
 
 
 async def test_a_removed_account_is_a_lost_lease(rig: StoreRig) -> None:

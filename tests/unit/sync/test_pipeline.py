@@ -10,7 +10,7 @@ import pytest
 from clock import SettableClock
 from emailsync.domain.accounts import AccountId, AccountKey, Lease, TenantId
 from emailsync.domain.errors import ServerRefused, StoreUnavailable, SyncError
-from emailsync.domain.folders import FolderId
+from emailsync.domain.folders import AccountCursor, FolderId
 from emailsync.domain.mail import Flags, ParsedMessage
 from emailsync.domain.pages import (
     FetchedMessage,
@@ -104,6 +104,20 @@ async def test_a_page_without_messages_is_applied_before_the_session_goes_on(
     await pipeline_into(store, Progress.start(clock)).run(pages())
 
     assert seen == [2]
+
+
+async def test_an_account_cursor_is_stored_once_until_it_moves(clock: SettableClock) -> None:
+    store = RecordingStore()
+    cursors = [AccountCursor(last_sync_uid=text) for text in ("1:5", "1:5", "1:6", "1:5")]
+    pages = [
+        FetchedPage(messages=[message("a")], changes=PageChanges(account_cursor=cursor))
+        for cursor in cursors
+    ]
+
+    await pipeline_into(store, Progress.start(clock)).run(pages_of(*pages))
+
+    stored = [page.changes.account_cursor for page in store.applied]
+    assert stored == [cursors[0], None, cursors[2], cursors[3]]
 
 
 async def test_a_failing_store_ends_the_run_with_its_own_error(clock: SettableClock) -> None:

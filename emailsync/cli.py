@@ -6,6 +6,7 @@ Without a subcommand it is the daemon. Secrets are read from stdin only: argumen
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,8 @@ import typer
 
 from emailsync import logs
 from emailsync.app import run_daemon
-from emailsync.commands import accounts, schema, syncing
+from emailsync.commands import accounts, schema, simulating, syncing
+from emailsync.commands.capacity import ASSUMED_SYNC_S
 from emailsync.commands.check import check as check_everything
 from emailsync.commands.output import Answer, CommandFailed, ExitCode, plain_errors
 from emailsync.config import Settings
@@ -24,6 +26,8 @@ from emailsync.crypto import Secret
 from emailsync.domain.accounts import ProviderType, TenantId
 from emailsync.providers.imap.dialling import Security
 from emailsync.settings_file import load, load_again
+from emailsync.simulation.population import Crowd
+from emailsync.simulation.run import Plan
 from emailsync.store.accounts import NewAccount
 
 Command = Callable[[Settings, Answer], Awaitable[int]]
@@ -125,6 +129,57 @@ def sync(context: typer.Context, names: Names = None, *, as_json: Json = False) 
         as_json=as_json,
         verbose=not sys.stderr.isatty(),
     )
+
+
+@app.command()
+def simulate(
+    context: typer.Context,
+    *,
+    tenants: Annotated[int, typer.Option(min=1, max=100_000, help="How many tenants.")],
+    accounts_per_tenant: Annotated[int, typer.Option(min=1, max=1_000, help="Each with.")] = 2,
+    kinds: Annotated[
+        list[ProviderType] | None,
+        typer.Option("--type", help="What the accounts are, in turns; may be repeated. [imap]"),
+    ] = None,
+    imap_hosts: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Servers that the IMAP accounts are on.")
+    ] = 1,
+    mix: Annotated[
+        str, typer.Option(help="Tenants in percent: critical,high,normal,low.")
+    ] = simulating.MIX,
+    sync_seconds: Annotated[
+        float, typer.Option(min=0.001, max=86_400, help="How long a sync takes, median.")
+    ] = ASSUMED_SYNC_S,
+    patience_hours: Annotated[
+        float, typer.Option(min=0.1, max=1_000, help="Give a cycle up after this long.")
+    ] = 6,
+    hours: Annotated[
+        float, typer.Option(min=0, max=1_000, help="Go on for so long after the first cycle.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Run the scheduler, queues and limits in virtual time; say how soon all are synced.
+
+    All accounts are due at once. No database is opened and no server is spoken to.
+    """
+    with plain_errors():
+        plan = Plan(
+            crowd=Crowd(
+                tenants=tenants,
+                accounts_per_tenant=accounts_per_tenant,
+                mix=simulating.mix_of(mix),
+                provider_types=kinds or (ProviderType.IMAP,),
+                imap_hosts=imap_hosts,
+            ),
+            sync_s=sync_seconds,
+            patience=timedelta(hours=patience_hours),
+            after=timedelta(hours=hours),
+            seed=seed,
+        )
+        settings = load(_given(context.obj), os.environ)
+        logs.configure(level="warning", form=settings.logging.format)
+        simulating.show(settings, plan, Answer(as_json=as_json))
 
 
 @account_app.command("add")

@@ -137,11 +137,21 @@ def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """Return the context for all connections: the system's authorities and the operator's own.
 
     Reading the authorities takes tens of milliseconds: make one and keep it.
+
+    Raises:
+        Misconfigured: the operator's file cannot be read, or holds no certificate.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file is not None:
-        context.load_verify_locations(ca_file)
+        try:
+            context.load_verify_locations(ca_file)
+        except ssl.SSLError as error:
+            raise Misconfigured(
+                f"imap.ca_file: {ca_file} holds no certificate in PEM form"
+            ) from error
+        except OSError as error:
+            raise Misconfigured(f"imap.ca_file: {ca_file}: {error.strerror}") from error
     return context
 
 

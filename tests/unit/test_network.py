@@ -1,6 +1,7 @@
 import asyncio
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from emailsync.providers.network import (
     is_public,
     look_up,
     open_socket,
+    tls_context,
 )
 
 PUBLIC = "93.184.215.14"
@@ -154,3 +156,13 @@ def test_this_machines_own_address_is_not_public(monkeypatch: pytest.MonkeyPatch
 
 def test_the_systems_resolver_is_asked() -> None:
     assert "127.0.0.1" in look_up("127.0.0.1")
+
+
+def test_authorities_that_cannot_be_used_are_a_matter_of_settings(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+
+    with pytest.raises(Misconfigured, match=r"imap\.ca_file: .*holds no certificate"):
+        tls_context(empty)
+    with pytest.raises(Misconfigured, match=r"imap\.ca_file: .*No such file"):
+        tls_context(tmp_path / "missing.pem")

@@ -24,7 +24,9 @@ ACQUIRE_TIMEOUT_S: Final = 5.0  #: a waiter for a connection gives up: more wait
 STATEMENT_TIMEOUT_S: Final = 60  #: of the server; a folder of 100,000 messages re-numbered fits
 COMMAND_TIMEOUT_S: Final = 70.0  #: of the client, for a network that died silently
 LOCK_TIMEOUT_S: Final = 10
-IDLE_IN_TRANSACTION_TIMEOUT_S: Final = 60
+IDLE_IN_TRANSACTION_TIMEOUT_S: Final = 10
+"""A daemon that was stopped inside a transaction still locks its account's row, so nobody can take the
+account over, whatever its lease says. One that works never pauses longer than for encoding 4 MiB."""
 READY_TIMEOUT_S: Final = 2.0
 CLOSE_TIMEOUT_S: Final = 5.0
 

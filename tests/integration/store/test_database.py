@@ -169,7 +169,7 @@ async def test_sessions_are_impatient(database: Database) -> None:
         values = [await connection.fetchval(f"SHOW {name}") for name in names]
         application = await connection.fetchval("SHOW application_name")
 
-    assert values == ["1min", "10s", "1min"]
+    assert values == ["1min", "10s", "10s"]
     assert application == "emailsyncd"
 
 

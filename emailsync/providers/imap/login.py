@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from typing import Final
 
 from aioimaplib.aioimaplib import AUTH
 
@@ -13,6 +14,9 @@ from emailsync.providers.imap.quirks import Quirks, quirks_of
 from emailsync.providers.imap.refusals import Phase, refusal
 from emailsync.providers.imap.wire_strings import wire_string
 
+MAX_SECRET_CHARS: Final = 4_000
+"""Of a password or token; servers take command lines of 8,192 bytes (RFC 7162 section 4). Sent one
+of a megabyte, a server hangs up, which would count against it and stop others' accounts there."""
 OUR_ID = '("name" "emailsync")'
 
 
@@ -45,6 +49,9 @@ async def log_in(protocol: ImapProtocol, login: Login) -> None:
     """
     if protocol.greeting is not None and protocol.greeting.status == "PREAUTH":
         return
+    secret = login.token if isinstance(login, TokenLogin) else login.password
+    if len(secret.reveal()) > MAX_SECRET_CHARS:
+        raise Misconfigured(f"the password or token has more than {MAX_SECRET_CHARS} characters")
     before = protocol.capabilities
     command = await _authenticate(protocol, login)
     assert command.condition is not None

@@ -10,7 +10,7 @@ from emailsync.domain.errors import (
     Misconfigured,
 )
 from emailsync.providers.imap.connection import connect
-from emailsync.providers.imap.login import PasswordLogin, TokenLogin
+from emailsync.providers.imap.login import MAX_SECRET_CHARS, PasswordLogin, TokenLogin
 from imap_server import IMPATIENT, LOGIN, Dialogue, scripted_server
 
 
@@ -83,6 +83,23 @@ async def test_a_token_is_sent_at_once_where_that_is_allowed() -> None:
         server.connect(TokenLogin("me", Secret("t0ken"))),
     ):
         pass
+
+
+@pytest.mark.parametrize("kind", [PasswordLogin, TokenLogin])
+async def test_a_secret_longer_than_any_command_line_is_not_sent(
+    kind: type[PasswordLogin | TokenLogin],
+) -> None:
+    """The server would hang up, and that would count against the server of all others."""
+
+    async def script(server: Dialogue) -> None:
+        await server.send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2] ready")
+        await server.expect("LOGOUT")
+
+    login = kind("me", Secret("x" * (MAX_SECRET_CHARS + 1)))
+    async with scripted_server(script) as server:
+        with pytest.raises(Misconfigured, match="more than 4000 characters"):
+            async with connect(server.target(), login, IMPATIENT):
+                pass
 
 
 async def test_a_refusal_without_a_reason_proves_nothing() -> None:

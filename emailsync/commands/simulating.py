@@ -46,7 +46,8 @@ def show(settings: Settings, plan: Plan, answer: Answer) -> None:
     if report.after is not None:
         overdue = f"{report.overdue} overdue at the end, by up to {_time(report.longest_overdue_s)}"
         wanted = f"the intervals ask for {report.wanted_per_s:.2f} syncs/s"
-        answer.say(f"\nThe {plan.after} after that: {wanted}; {overdue}")
+        answer.say("")
+        answer.say(f"The {plan.after} after that: {wanted}; {overdue}")
         _show(report.after, answer)
 
 
@@ -87,7 +88,8 @@ def _is_met(report: Report, target: Target) -> bool:
 
 
 def _show(measured: Measured, answer: Answer) -> None:
-    answer.say(f"{measured.syncs} syncs, {measured.syncs_per_s:.2f}/s; {_bottleneck(measured)}\n")
+    answer.say(f"{measured.syncs} syncs, {measured.syncs_per_s:.2f}/s; {_bottleneck(measured)}")
+    answer.say("")
     answer.say("How long syncs had been due when they began")
     answer.table(
         LAG_COLUMNS,
@@ -102,7 +104,8 @@ def _show(measured: Measured, answer: Answer) -> None:
             for lag in measured.lags
         ],
     )
-    answer.say("\nHow much of the limits was used; of tenants and hosts, the busiest")
+    answer.say("")
+    answer.say("How much of the limits was used; of tenants and hosts, the busiest")
     answer.table(USE_COLUMNS, [_use_row(use) for use in measured.uses])
 
 

@@ -26,6 +26,7 @@ def test_it_tells_people_and_scripts_the_same(tmp_path: Path) -> None:
     facts = json.loads(simulate(tmp_path, *words, "--json").stdout)
 
     assert (shown.returncode, shown.stderr) == (0, "")
+    assert "\\" not in shown.stdout
     assert "all 100 accounts synced once after " in shown.stdout
     assert "5 min: met" in shown.stdout
     assert "limits.google.concurrent" in shown.stdout

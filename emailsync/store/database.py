@@ -25,8 +25,8 @@ STATEMENT_TIMEOUT_S: Final = 60  #: of the server; a folder of 100,000 messages 
 COMMAND_TIMEOUT_S: Final = 70.0  #: of the client, for a network that died silently
 LOCK_TIMEOUT_S: Final = 10
 IDLE_IN_TRANSACTION_TIMEOUT_S: Final = 10
-"""A daemon that was stopped inside a transaction still locks its account's row, so nobody can take the
-account over, whatever its lease says. One that works never pauses longer than for encoding 4 MiB."""
+"""A daemon that was stopped inside a transaction still locks its account's row, so nobody can take
+the account over, whatever its lease says. One that works pauses for milliseconds."""
 READY_TIMEOUT_S: Final = 2.0
 CLOSE_TIMEOUT_S: Final = 5.0
 

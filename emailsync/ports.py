@@ -39,6 +39,7 @@ class Account:
     settings: Mapping[str, Any]
     credentials: Mapping[str, Secret]
     careful: bool = False  #: holders of its lease vanished: parse in worker processes only
+    has_detached: bool = False  #: a sync that was cut short left messages in no folder
 
 
 @dataclass(frozen=True, slots=True)

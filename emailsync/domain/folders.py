@@ -5,6 +5,7 @@ one. Losing it costs a full resync; trusting a dead one loses mail.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import NewType
 
@@ -73,6 +74,9 @@ class StoredFolder:
     stored_count: int  #: live placements at the last check
     remote_count: int | None  #: the server's count at the last check; None: never checked
     missing_count: int  #: listings in a row that did not show this folder
+    generations: int = 0  #: IMAP: how often it was made anew lately
+    since_generation: timedelta | None = None  #: how long ago the last time was; None: never
+    quarantine_due: bool = False  #: messages that could not be fetched are to be tried again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,14 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
+from typing import Final
 
 from emailsync.domain.folders import FolderCursor, FolderId, RemoteFolder, StoredFolder
+
+MAX_GENERATIONS: Final = 5  #: in a row, before a folder is parked
+PARKED_FOR: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +35,29 @@ def is_unchanged(stored: StoredFolder, status: MailboxStatus | None) -> bool:
     """Return whether the folder can be skipped without selecting it.
 
     Only a modification sequence tells of flag changes (RFC 7162 section 3.1), so a server
-    without one is never skipped; nor is a folder whose count differs from the server's.
+    without one is never skipped; nor is a folder whose count differs from the server's, or of
+    which messages are to be asked for again.
     """
     cursor = stored.cursor
     return (
         status is not None
         and status.highest_modseq is not None
         and cursor.backfill_before is None
+        and not stored.quarantine_due
         and status.uid_validity == cursor.uid_validity
         and status.uid_next == cursor.uid_next
         and status.highest_modseq == cursor.highest_modseq
         and status.messages == stored.remote_count == stored.stored_count
     )
+
+
+def is_parked(stored: StoredFolder) -> bool:
+    """Return whether the folder is left alone for now: some servers let no UIDVALIDITY stay.
+
+    Each change costs a look at every message, so after the fifth in a row it is tried once a day.
+    """
+    since = stored.since_generation
+    return stored.generations >= MAX_GENERATIONS and since is not None and since < PARKED_FOR
 
 
 def work_of(cursor: FolderCursor, *, uid_validity: int, uid_next: int) -> FolderWork:

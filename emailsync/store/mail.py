@@ -56,6 +56,7 @@ class PostgresMailStore:
             settings=orjson.loads(row["settings"]),
             credentials=open_credentials(self._keys, key, row["credentials"]),
             careful=job.crashes > 0,
+            has_detached=row["has_detached"],
         )
 
     def stored_mail(self, lease: Lease) -> PostgresStoredMail:

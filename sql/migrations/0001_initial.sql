@@ -79,6 +79,8 @@ CREATE TABLE folders (
     stored_count bigint NOT NULL DEFAULT 0,
     checked_at timestamptz,                         -- when the two counts were compared last
     missing_count int NOT NULL DEFAULT 0,           -- listings in a row without this folder
+    generations int NOT NULL DEFAULT 0,             -- made anew, each within two days of the one before
+    generation_at timestamptz,                      -- when the last of them began
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, id),
     FOREIGN KEY (tenant_id, provider_id) REFERENCES provider_configs ON DELETE CASCADE

@@ -3,7 +3,17 @@
 -- name: folders
 -- Return the folders of the account, ordered by path.
 SELECT id, remote_id, path, role, uid_validity, uid_next, highest_modseq, backfill_before, delta_link,
-    resume_link, stored_count, remote_count, missing_count
+    resume_link, stored_count, remote_count, missing_count, generations,
+    now() - generation_at AS since_generation, EXISTS (
+        SELECT FROM quarantine
+        WHERE quarantine.tenant_id = $1 AND quarantine.folder_id = folders.id
+            AND stage = 'fetch' AND last_seen_at < now() - interval '1 day' AND NOT EXISTS (
+                SELECT FROM messages AS live
+                WHERE live.tenant_id = $1 AND live.provider_id = $2
+                    AND live.remote_id = quarantine.remote_id
+                    AND live.deleted_at IS NULL AND live.detached_at IS NULL
+            )
+    ) AS quarantine_due
 FROM folders WHERE tenant_id = $1 AND provider_id = $2
 ORDER BY path, id
 
@@ -75,5 +85,8 @@ ORDER BY uid
 
 -- name: account
 -- Return what opens a session of the account, while the lease epoch $3 is the current one.
-SELECT provider_type, email_address, settings, credentials
+SELECT provider_type, email_address, settings, credentials, EXISTS (
+        SELECT FROM messages
+        WHERE messages.tenant_id = $1 AND provider_id = $2 AND detached_at IS NOT NULL
+    ) AS has_detached
 FROM provider_configs WHERE tenant_id = $1 AND id = $2 AND lease_epoch = $3

@@ -351,8 +351,13 @@ RETURNING id
 
 -- name: start_generation
 -- The UIDs of the folder $3 mean nothing any more: its placements lose them, its messages lose the
--- names made of them (a UIDVALIDITY may come back), its quarantine is forgotten.
-WITH aged AS (
+-- names made of them (a UIDVALIDITY may come back), its quarantine is forgotten. Generations that
+-- follow each other within two days are counted: twice the time that a folder is parked for.
+WITH counted AS (
+    UPDATE folders SET generation_at = now(), generations = 1 + CASE
+        WHEN generation_at > now() - interval '2 days' THEN generations ELSE 0 END
+    WHERE tenant_id = $1 AND provider_id = $2 AND id = $3
+), aged AS (
     UPDATE message_folders SET uid = NULL
     WHERE tenant_id = $1 AND folder_id = $3 AND uid IS NOT NULL
     RETURNING message_id

@@ -10,6 +10,7 @@ import pytest
 from dovecot import DovecotServer
 from dovecot_mailbox import DovecotMailbox
 from emailsync.domain.errors import ServerRefused, Unreachable
+from emailsync.domain.imap_plan import MAX_GENERATIONS
 from emailsync.emulators.mail_generator import generate
 from emailsync.providers.imap import session
 from rewriting_proxy import RewritingProxy, rewriting_proxy
@@ -62,6 +63,37 @@ async def test_a_changed_uidvalidity_downloads_nothing_again(
     await account.assert_equal()
     assert await account.message_ids() == ids
     assert counts.fetched_bytes == 0
+
+
+async def test_a_folder_whose_uidvalidity_never_stays_is_parked_and_tried_daily(
+    account: SyncedAccount, proxy: RewritingProxy
+) -> None:
+    """The folder alone: the other folders of the account go on."""
+    await account.sync()
+    ids = await account.message_ids()
+    lives = iter(range(5, 2**31))
+
+    def never_stays(line: bytes) -> bytes:
+        if not (proxy.sent and proxy.sent[-1].endswith(b'EXAMINE "INBOX"\r\n')):
+            return line
+        return re.sub(rb"OK \[UIDVALIDITY \d+", lambda _: b"OK [UIDVALIDITY %d" % next(lives), line)
+
+    proxy.rewrite = lambda line: never_stays(WITHOUT_QRESYNC(line))
+    for _ in range(MAX_GENERATIONS):
+        await account.sync()
+    before = len(proxy.sent)
+    account.mailbox.append(b"Subject: filed\r\n\r\nhello\r\n", folder="Archive")
+    await account.sync()
+
+    assert b'EXAMINE "INBOX"' not in b"".join(proxy.sent[before:])
+    assert await account.message_ids("INBOX") == ids
+    assert len(await account.message_ids("Archive")) == 1
+
+    await account.connection.execute(
+        "UPDATE folders SET generation_at = generation_at - interval '1 day'"
+    )
+    await account.sync()
+    assert await account.connection.fetchval("SELECT max(generations) FROM folders") == 6
 
 
 async def test_a_server_without_uidvalidity_and_uidnext_is_synced_all_the_same(
@@ -184,6 +216,27 @@ async def test_a_message_far_larger_than_announced_is_quarantined_alone(
 
     assert await account.count("messages") == MESSAGES - 1
     assert await account.connection.fetchval("SELECT uid FROM quarantine") == endless
+
+
+async def test_a_quarantined_message_is_asked_for_again_after_a_day(
+    account: SyncedAccount, proxy: RewritingProxy, mailbox: DovecotMailbox
+) -> None:
+    """A server whose trouble is over gives up what it refused, though nothing else changed."""
+    proxy.rewrite = RefusingOne(mailbox.uids()[40])
+    await account.sync()
+    proxy.rewrite = lambda line: line
+    await account.sync()
+    assert await account.count("messages") == MESSAGES - 1
+    await account.connection.execute(
+        "UPDATE quarantine SET last_seen_at = last_seen_at - interval '25 hours'"
+    )
+
+    await account.sync()
+
+    await account.assert_equal()
+    before = await account.row_versions()
+    await account.sync()
+    assert await account.row_versions() == before
 
 
 class RefusingOne:

@@ -36,6 +36,7 @@ class FolderDiscovery:
 
     connection: ImapConnection
     stored: StoredMail
+    removed: bool = field(default=False, init=False)  #: folders went, and messages with them
     _status: dict[str, MailboxStatus] = field(default_factory=dict, init=False)
     _there: set[str] = field(default_factory=set, init=False)  #: names that can be selected
 
@@ -72,6 +73,7 @@ class FolderDiscovery:
         renamed = await self._renames(diff.missing, diff.fresh)
         absent = [folder for folder in diff.missing if folder.id not in renamed]
         gone = [folder.id for folder in absent if await self._is_gone(folder)]
+        self.removed = bool(gone)
         new_names = {folder.remote_id for folder in renamed.values()}
         return await self.stored.save_folders(
             FolderChanges(

@@ -68,7 +68,7 @@ class ImapOpener:
                 connection, self._settings.current.store.max_message_bytes, self._large_lane
             )
             try:
-                yield ImapSession(connection, stored, bodies)
+                yield ImapSession(connection, stored, bodies, settles=account.has_detached)
             finally:
                 bodies.release()
 

@@ -15,7 +15,7 @@ import structlog
 from emailsync.domain.deletion_guard import needs_second_listing
 from emailsync.domain.errors import FolderGone, ServerRefused
 from emailsync.domain.folders import AccountCursor, FolderCursor, FolderId
-from emailsync.domain.imap_plan import FolderWork, is_unchanged, work_of
+from emailsync.domain.imap_plan import FolderWork, is_parked, is_unchanged, work_of
 from emailsync.domain.pages import FetchedPage, FolderCheck, PageChanges, Unfetchable
 from emailsync.ports import StoredMail
 from emailsync.providers.imap.adoption import WINDOW, Adopter
@@ -41,20 +41,29 @@ class ImapSession:
     connection: ImapConnection
     stored: StoredMail
     bodies: BodyFetcher
+    settles: bool  #: messages may lie in no folder: at the end those are deleted
     _states: dict[FolderId, FolderState] = field(default_factory=dict, init=False)
     _selected: FolderState | None = field(default=None, init=False)
     _refused: list[str] = field(default_factory=list, init=False)
 
     async def pages(self) -> AsyncGenerator[FetchedPage]:
         """Yield everything that changed; see MailSession."""
-        states = await FolderDiscovery(self.connection, self.stored).states()
+        discovery = FolderDiscovery(self.connection, self.stored)
+        states = await discovery.states()
+        self.settles |= discovery.removed
         self._states = {state.id: state for state in states}
-        busy = [state for state in states if not is_unchanged(state.stored, state.status)]
-        for step in (self._catch_up, self._fetch_new):
+        busy = [
+            state
+            for state in states
+            if not is_unchanged(state.stored, state.status) and not self._is_parked(state)
+        ]
+        for step in (self._catch_up, self._fetch_new, self._retry_quarantined):
             async with aclosing(self._each(busy, step)) as pages:
                 async for page in pages:
+                    self.settles |= bool(page.changes.removed_from)
                     yield page
-        yield FetchedPage(changes=PageChanges(settle=True))
+        if self.settles:
+            yield FetchedPage(changes=PageChanges(settle=True))
         unfinished = [state for state in busy if state.cursor.backfill_before is not None]
         async with aclosing(self._each(unfinished, self._backfill)) as pages:
             async for page in pages:
@@ -87,6 +96,14 @@ class ImapSession:
                 yield page
         await self.connection.noop()
         yield self._checked(FetchedPage(), state)
+
+    def _is_parked(self, state: FolderState) -> bool:
+        parked = is_parked(state.stored)
+        if parked:
+            log.warning(
+                "sync.folder_parked", folder_id=state.id, generations=state.stored.generations
+            )
+        return parked
 
     async def _each(self, states: Iterable[FolderState], step: Step) -> AsyncGenerator[FetchedPage]:
         """Take a step in every folder; one that fails leaves the others alone."""
@@ -227,6 +244,26 @@ class ImapSession:
                     yield page if uid is None else self._moved(page, state, backfill_before=uid)
             if adopter:
                 yield self._moved(FetchedPage(), state, backfill_before=window[-1])
+
+    async def _retry_quarantined(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
+        """Ask again, once a day, for messages that the server would not give."""
+        quarantined = await self.stored.quarantined_uids(state.id) if self._may_retry(state) else ()
+        if not quarantined:
+            return
+        await self._select_again(state)
+        listed = await self.connection.search_uids(min(quarantined), max(quarantined))
+        there = array("I", sorted(set(quarantined).intersection(listed), reverse=True))
+        gone = sorted(set(quarantined).difference(there))
+        if gone:
+            yield FetchedPage(changes=PageChanges(removed_from={state.id: gone}))
+        async with aclosing(self._fetch_missing(state, there)) as pages:
+            async for page in pages:
+                yield page
+        await self.connection.noop()
+        yield self._checked(FetchedPage(), state)
+
+    def _may_retry(self, state: FolderState) -> bool:
+        return state.stored.quarantine_due and state.cursor.backfill_before is None
 
     async def _fetch_missing(
         self, state: FolderState, missing: "array[int]"

@@ -1,6 +1,7 @@
 """What an IMAP folder needs."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from emailsync.domain.folders import (
     FolderCursor,
@@ -10,9 +11,12 @@ from emailsync.domain.folders import (
     StoredFolder,
 )
 from emailsync.domain.imap_plan import (
+    MAX_GENERATIONS,
+    PARKED_FOR,
     FolderWork,
     MailboxStatus,
     compare_listing,
+    is_parked,
     is_unchanged,
     rename_candidates,
     work_of,
@@ -124,3 +128,13 @@ def test_a_rename_never_lowers_uidnext() -> None:
     status = {"New": replace(STATUS, uid_next=99)}
 
     assert rename_candidates([stored("Old")], [remote("New")], status) == {}
+
+
+def test_a_folder_is_parked_for_a_day_after_the_fifth_generation_in_a_row() -> None:
+    fourth = replace(stored(), generations=MAX_GENERATIONS - 1, since_generation=timedelta())
+    fifth = replace(fourth, generations=MAX_GENERATIONS)
+    a_day_later = replace(fifth, since_generation=PARKED_FOR)
+
+    assert [is_parked(folder) for folder in (stored(), fourth, fifth, a_day_later)] == [
+        *(False, False, True, False)
+    ]

@@ -171,7 +171,7 @@ class AccountStore:
         )
 
     async def remove(self, key: AccountKey) -> bool:
-        """Remove the account and its mail; return whether there was such an account."""
+        """Remove the account and its mail, as the feed is told; return whether there was one."""
         return await self._change("remove", key)
 
     async def runs(self, key: AccountKey, *, limit: int = 20) -> Sequence[RunInfo]:

@@ -57,8 +57,15 @@ WHERE tenant_id = $1 AND id = $2
 RETURNING id
 
 -- name: remove
--- Remove the account with everything of it.
-DELETE FROM provider_configs WHERE tenant_id = $1 AND id = $2 RETURNING id
+-- Remove the account with everything of it, and tell the feed that its mail is gone: whoever follows
+-- it has to hear of that too. The feed itself is kept as long as any other part of it.
+WITH told AS (
+    INSERT INTO changes (tenant_id, provider_id, message_id, kind)
+    SELECT tenant_id, provider_id, id, 'deleted' FROM messages
+    WHERE tenant_id = $1 AND provider_id = $2 AND deleted_at IS NULL
+)
+DELETE FROM provider_configs WHERE tenant_id = $1 AND id = $2
+RETURNING id, pg_notify('emailsync_changes', $1)
 
 -- name: runs
 -- Return the last $3 runs of the account, latest first. Plan: sync_runs_provider_idx.

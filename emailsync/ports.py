@@ -195,3 +195,6 @@ class LeaseStore(Protocol):
 
     async def heartbeat(self, instance_id: str, *, ttl: timedelta) -> int:
         """Announce this daemon; return how many daemons are alive, at least 1."""
+
+    async def resign(self, instance_id: str) -> None:
+        """Take the announcement back: this daemon is no longer alive."""

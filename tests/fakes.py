@@ -65,6 +65,10 @@ class FallibleLeaseStore(MemoryLeaseStore):
         await self._answer()
         return await super().heartbeat(instance_id, ttl=ttl)
 
+    async def resign(self, instance_id: str) -> None:
+        await self._answer()
+        await super().resign(instance_id)
+
     async def _answer(self) -> None:
         await self.answering.wait()
         if not self.available:

@@ -24,6 +24,7 @@ from emailsync.ports import Clock, LeaseStore
 
 MARGIN: Final = 1 / 6  #: share of a lease that is left to a job for stopping
 RETRY_S: Final = 1.0  #: between heartbeats while the store is silent
+RESIGN_WITHIN_S: Final = 1.0  #: an ending daemon does not wait longer for a silent store
 
 log = structlog.get_logger(__name__)
 
@@ -110,14 +111,30 @@ class LeaseKeeper:
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Announce this daemon and extend its leases, every heartbeat, until cancelled."""
-        answered = await self._beat()
-        task_status.started()
+        """Announce this daemon and extend its leases, every heartbeat, until cancelled.
+
+        At the end it resigns, so the others share the limits among fewer at once.
+        """
+        try:
+            answered = await self._beat()
+            task_status.started()
+            await self._keep_beating(answered=answered)
+        finally:
+            await self._resign()
+
+    async def _keep_beating(self, *, answered: bool) -> None:
         while True:
             await anyio.sleep(self._settings.current.cluster.heartbeat_s if answered else RETRY_S)
             before, answered = answered, await self._beat()
             if before != answered:
                 log.warning("leases.heartbeat_failed" if before else "leases.heartbeat_recovered")
+
+    async def _resign(self) -> None:
+        try:
+            with anyio.move_on_after(RESIGN_WITHIN_S, shield=True):
+                await self._store.resign(self._instance_id)
+        except StoreUnavailable as error:
+            log.debug("instances.not_resigned", error=error.message)  # the others notice in time
 
     @property
     def _sure_s(self) -> float:

@@ -154,6 +154,10 @@ class MemoryLeaseStore:
         self.instances[instance_id] = now + ttl
         return sum(alive_until >= now for alive_until in self.instances.values())
 
+    async def resign(self, instance_id: str) -> None:
+        """Forget a daemon that has ended."""
+        self.instances.pop(instance_id, None)
+
     def _named(self, request: ClaimRequest) -> Sequence[LeasedAccount]:
         """Return the accounts that are asked for by name: due or not, whatever their circuit."""
         named = [self.accounts[key] for key in request.only or () if key in self.accounts]

@@ -150,6 +150,11 @@ class PostgresLeaseStore:
             await connection.execute(SQL["heartbeat"], instance_id, version("emailsync"))
             return int(await connection.fetchval(SQL["count_instances"], ttl.total_seconds()))
 
+    async def resign(self, instance_id: str) -> None:
+        """Take the announcement back: this daemon is no longer alive."""
+        async with self._database.connection() as connection:
+            await connection.execute(SQL["resign"], instance_id)
+
     @property
     def _lease_s(self) -> int:
         return self._settings.current.cluster.lease_s

@@ -264,6 +264,10 @@ RETURNING retry_at
 INSERT INTO instances (id, version) VALUES ($1, $2)
 ON CONFLICT (id) DO UPDATE SET seen_at = now(), version = excluded.version
 
+-- name: resign
+-- Forget the daemon $1, which has ended.
+DELETE FROM instances WHERE id = $1
+
 -- name: count_instances
 -- Count the daemons that announced themselves within $1 seconds.
 SELECT count(*) FROM instances WHERE seen_at > now() - make_interval(secs => $1)

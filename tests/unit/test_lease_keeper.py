@@ -142,3 +142,38 @@ def test_live_daemons_share_the_limits_of_a_provider_type() -> None:
         assert (together, alone) == (2, 4)
 
     run_virtually(main())
+
+
+def test_a_daemon_that_ends_is_no_longer_counted() -> None:
+    """Whether it was stopped or cancelled: the next one has all of the limits at once."""
+
+    async def main(*, cancelled: bool) -> None:
+        stage = Stage()
+
+        async with stage.engine_running():
+            announced = set(stage.store.instances)
+            if not cancelled:
+                await stage.engine.stop(grace_s=1)
+
+        assert announced == {"here"}
+        assert stage.store.instances == {}
+
+    run_virtually(main(cancelled=False))
+    run_virtually(main(cancelled=True))
+
+
+def test_a_daemon_ends_soon_whether_or_not_the_store_hears_of_it() -> None:
+    async def main(*, hangs: bool) -> None:
+        stage = Stage()
+
+        async with stage.engine_running():
+            if hangs:
+                stage.store.answering = anyio.Event()
+            stage.store.available = hangs
+            ending_s = stage.clock.monotonic()
+
+        assert stage.clock.monotonic() - ending_s <= 1
+        assert set(stage.store.instances) == {"here"}
+
+    run_virtually(main(hangs=False))
+    run_virtually(main(hangs=True))

@@ -240,3 +240,18 @@ async def test_a_released_account_is_as_it_was(
 
     row = await account_row(connection, job.key)
     assert (row["next_sync_at"], row["attempt"], row["lease_owner"]) == (STARTED, 3, None)
+
+
+async def test_a_daemon_that_resigned_is_not_counted(
+    store: PostgresLeaseStore, store_of: MakeStore, connection: Connection
+) -> None:
+    ttl = timedelta(minutes=1)
+    await store_of("two").heartbeat("two", ttl=ttl)
+    together = await store.heartbeat("one", ttl=ttl)
+
+    await store_of("two").resign("two")
+    await store_of("two").resign("two")
+
+    assert together == 2
+    assert await store.heartbeat("one", ttl=ttl) == 1
+    assert [row["id"] for row in await connection.fetch("SELECT id FROM instances")] == ["one"]

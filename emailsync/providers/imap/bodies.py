@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from emailsync.domain.errors import SyncError
+from emailsync.domain.errors import SyncError, Throttled
 from emailsync.domain.pages import (
     MAX_PAGE_BYTES,
     MAX_PAGE_MESSAGES,
@@ -57,6 +57,7 @@ class BodyFetcher:
     connection: ImapConnection
     max_message_bytes: int
     large_lane: anyio.Semaphore
+    lane_patience_s: float = 30.0  #: a message of 50 MiB takes so long at 14 Mbit/s
     _holds_lane: bool = field(default=False, init=False)
 
     async def pages(
@@ -111,10 +112,21 @@ class BodyFetcher:
 
     async def _start(self, batch: Batch) -> BodyFetch:
         if batch.is_large:
-            await self.large_lane.acquire()
-            self._holds_lane = True
+            await self._enter_lane()
         uids = UidSet.of([message.uid for message in batch.messages])
         return self.connection.start_bodies(uids, headers_only=batch.headers_only)
+
+    async def _enter_lane(self) -> None:
+        """Wait for the lane, but not for ever: whoever is in it may have a server that trickles.
+
+        Raises:
+            Throttled: another account's large message takes too long; ours comes later.
+        """
+        with anyio.move_on_after(self.lane_patience_s):
+            await self.large_lane.acquire()
+            self._holds_lane = True
+        if not self._holds_lane:
+            raise Throttled("a large message has to wait for that of another account")
 
     def _may_start(self, batch: Batch, under_way: deque[tuple[Batch, BodyFetch]]) -> bool:
         if not under_way:

@@ -92,10 +92,16 @@ def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
 def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Spell out what a terminal would obey; only a traceback keeps its own line breaks."""
     for name, value in event.items():
-        text = value if isinstance(value, str) else str(value)
+        text = _readable(value)
         lines = text.split("\n") if name == "exception" else [text]
         event[name] = "\n".join(printable(line) for line in lines)
     return event
+
+
+def _readable(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_readable, value)) or "none"
+    return str(value)
 
 
 def _spelled(match: re.Match[str]) -> str:

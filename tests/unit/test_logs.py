@@ -92,6 +92,17 @@ def test_a_console_line_steers_no_terminal(text: str) -> None:
     assert not logs.NOT_FOR_A_TERMINAL.search(line[:-1])
 
 
+def test_a_list_is_text_for_people_and_a_list_for_machines() -> None:
+    people, machines = io.StringIO(), io.StringIO()
+
+    for form, stream in (("console", people), ("json", machines)):
+        logs.configure(level="info", form="json" if form == "json" else "console", stream=stream)
+        log.info("config.reloaded", changed=["limits.imap.concurrent", "logging.level"], other=[])
+
+    assert "changed='limits.imap.concurrent, logging.level' other=none" in people.getvalue()
+    assert json.loads(machines.getvalue())["changed"] == ["limits.imap.concurrent", "logging.level"]
+
+
 def test_the_form_follows_the_stream_unless_it_is_set() -> None:
     pipe, terminal = io.StringIO(), Terminal()
 

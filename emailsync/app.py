@@ -35,7 +35,7 @@ from emailsync.scheduling.engine import SyncEngine
 from emailsync.scheduling.live_pipeline import LivePipeline
 from emailsync.sd_notify import ServiceManager
 from emailsync.secret_files import open_key_ring, open_tokens
-from emailsync.settings_file import ConfigInvalid, restart_needed, with_live_keys
+from emailsync.settings_file import ConfigInvalid, live_changes, restart_needed, with_live_keys
 from emailsync.store.database import Database
 from emailsync.store.leases import PostgresLeaseStore
 from emailsync.store.mail import PostgresMailStore
@@ -208,7 +208,12 @@ class Daemon:
             group.start_soon(keep_tidy, database, self._live, self._clock, name="retention")
             self._manager.ready()
             self._manager.status("syncing")
-            log.info("daemon.started", instance_id=instance_name(self._settings))
+            log.info(
+                "daemon.started",
+                instance_id=instance_name(self._settings),
+                health=f"http://{self._settings.http.listen}/health",
+                database=self._settings.database.place,
+            )
             await self._stop.wait()
             with ended_by_the_kernel(after_s=DEADLINE_S):
                 await pipeline.stop(grace_s=GRACE_S)
@@ -249,13 +254,16 @@ class Daemon:
             self._metrics.reload_refused()
             log.warning("config.reload_refused", problems=[str(each) for each in exc.problems])
         else:
+            changed = live_changes(self._live.current, loaded)
             ignored = restart_needed(self._live.current, loaded)
             self._live.current = with_live_keys(self._live.current, loaded)
             logging = self._live.current.logging
             logs.configure(level=logging.level, form=logging.format)
             if self._pipeline is not None:
                 await self._pipeline.resize()
-            log.info("config.reloaded", restart_needed=ignored)
+            log.info("config.reloaded", changed=changed)
+            if ignored:
+                log.warning("config.restart_needed", keys=ignored)
         self._manager.ready()
 
 

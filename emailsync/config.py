@@ -8,7 +8,7 @@ import ipaddress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from apscheduler.triggers.cron import CronTrigger
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -97,6 +97,17 @@ class DatabaseSettings(Section):
     url: Annotated[str, AfterValidator(_database)] = Field(default="embedded", repr=False)
     pool_max: Annotated[int, Field(ge=2, le=19)] = 16
     auto_migrate: bool = True
+
+    @property
+    def place(self) -> str:
+        """Where the database is, for people: host and name, never who logs in and how."""
+        if self.url == "embedded":
+            return self.url
+        url = urlsplit(self.url)
+        if "@" in url.path + url.query + url.fragment:
+            return "an external server"  # that may be the end of a password
+        host = url.netloc.rpartition("@")[2] or parse_qs(url.query).get("host", [""])[0]
+        return host + url.path
 
 
 class HttpSettings(Section):

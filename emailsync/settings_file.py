@@ -128,11 +128,12 @@ def load_again(path: Path, environ: Mapping[str, str]) -> Settings:
 
 def restart_needed(old: Settings, new: Settings) -> Sequence[str]:
     """Return the keys that differ and that a reload does not change."""
-    return sorted(
-        ".".join(key)
-        for key, value in _leaves(new.model_dump())
-        if not _is_live(key) and _value_at(old.model_dump(), key) != value
-    )
+    return [".".join(key) for key in _changed(old, new) if not _is_live(key)]
+
+
+def live_changes(old: Settings, new: Settings) -> Sequence[str]:
+    """Return the keys that differ and that a reload puts in force."""
+    return [".".join(key) for key in _changed(old, new) if _is_live(key)]
 
 
 def with_live_keys(old: Settings, new: Settings) -> Settings:
@@ -142,6 +143,13 @@ def with_live_keys(old: Settings, new: Settings) -> Settings:
         if _is_live(key):
             _set_at(values, key, value)
     return Settings.model_validate(values)
+
+
+def _changed(old: Settings, new: Settings) -> Sequence[KeyPath]:
+    before = old.model_dump()
+    return sorted(
+        key for key, value in _leaves(new.model_dump()) if _value_at(before, key) != value
+    )
 
 
 def _is_live(key: KeyPath) -> bool:

@@ -80,10 +80,12 @@ async def test_a_reload_puts_live_keys_in_force_and_names_the_others(
         )
         daemon.send(signal.SIGHUP)
         reloaded = await daemon.wait_for_event("config.reloaded")
+        needed = await daemon.wait_for_event("config.restart_needed")
         await daemon.wait_for_notification("READY=1")
         code = await daemon.terminate()
 
-    assert reloaded["restart_needed"] == ["database.pool_max"]
+    assert reloaded["changed"] == ["queues.high.concurrency"]
+    assert (needed["level"], needed["keys"]) == ("warning", ["database.pool_max"])
     assert any(said.startswith("RELOADING=1\nMONOTONIC_USEC=") for said in daemon.notifications)
     assert code == 0
 
@@ -155,7 +157,7 @@ async def test_the_first_sigterm_waits_for_a_job_and_the_second_does_not(
     assert time.monotonic() - began < 10
 
 
-async def test_a_stopped_daemon_leaves_no_lease_behind(
+async def test_a_stopped_daemon_leaves_no_lease_behind_and_is_not_counted(
     installation: Installation, mailbox: DovecotMailbox
 ) -> None:
     async with installation.daemon() as daemon:
@@ -164,6 +166,18 @@ async def test_a_stopped_daemon_leaves_no_lease_behind(
 
     assert code == 0
     assert (await installation.fetch(OPEN_LEASES))[0][0] == 0
+    assert (await installation.fetch("SELECT count(*) FROM instances"))[0][0] == 0
+
+
+async def test_a_started_daemon_says_where_its_pages_and_its_database_are(
+    installation: Installation,
+) -> None:
+    async with installation.daemon() as daemon:
+        started = await daemon.wait_for_event("daemon.started")
+        await daemon.terminate()
+
+    assert started["health"] == f"{installation.http_url}/health"
+    assert started["database"] == installation.database_url.rpartition("@")[2].rpartition("//")[2]
 
 
 async def test_a_database_that_is_away_at_the_start_is_waited_for(

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from emailsync.config import Settings
+from emailsync.config import DatabaseSettings, Settings
 from emailsync.domain.priority import QueueName
 from emailsync.settings_file import (
     ENVIRONMENT,
     ConfigInvalid,
+    live_changes,
     load,
     load_again,
     restart_needed,
@@ -185,6 +186,7 @@ def test_a_reload_takes_the_live_keys_and_names_the_others(tmp_path: Path) -> No
     merged = with_live_keys(old, new)
 
     assert restart_needed(old, new) == ["http.listen"]
+    assert live_changes(old, new) == ["limits.imap.concurrent"]
     assert merged.limits.imap.concurrent == 9
     assert merged.http.listen == old.http.listen
 
@@ -223,3 +225,17 @@ def damaged(content: bytes, seed: random.Random) -> bytes:
             at = seed.randrange(len(data))
             data[at:at] = seed.choice([b"[" * 2_000, b"\0", b"99" * 40, b"= = =", b'"""', b"inf\n"])
     return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("embedded", "embedded"),
+        ("postgresql://u:hunter2@db.example:5433/mail?password=hunter2", "db.example:5433/mail"),
+        ("postgresql:///mail?host=/run/postgresql&password=hunter2", "/run/postgresql/mail"),
+        ("postgresql://u:12/hunter2@db.example/mail", "an external server"),
+        ("postgresql://u:12?hunter2@db.example/mail", "an external server"),
+    ],
+)
+def test_the_place_of_the_database_shows_no_password(url: str, place: str) -> None:
+    assert DatabaseSettings(url=url).place == place

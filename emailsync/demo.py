@@ -15,9 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import anyio
+from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
 
+from emailsync.api.server import bind
+from emailsync.config import HttpSettings
 from emailsync.crypto import KeyRing, generate_key_file
 from emailsync.demonstration.observer import Observer
 from emailsync.demonstration.servers import (
@@ -29,6 +32,7 @@ from emailsync.demonstration.servers import (
 from emailsync.demonstration.tenants import enrol, plan_tenants
 from emailsync.demonstration.view import Moment, as_line, as_screen, as_summary
 from emailsync.domain.errors import SyncError
+from emailsync.logs import printable
 from emailsync.store.database import open_database
 from emailsync.store.embedded import embedded_postgres
 from emailsync.store.migrations import migrate
@@ -39,6 +43,7 @@ ACCOUNTS_AT_FULL_PACE = 30  #: with more, the intervals grow: this is one machin
 CATCH_UP_WITHIN_S = 120.0
 SCREEN_EVERY_S = 0.5
 LINE_EVERY_S = 2.0
+USAGE = 2  #: exit code: the command line cannot be used
 
 CONFIG = """\
 [email_sync]
@@ -82,8 +87,18 @@ def run_demo(tenants: int, listen: str, seconds: int | None = None) -> int:
         seconds: how long things happen in the mailboxes; None: until somebody ends the demo.
 
     Returns:
-        0 when all was stored or somebody ended it, 1 when something failed or was not stored.
+        0 when all was stored or somebody ended it, 1 when something failed or was not stored,
+        2 when `listen` is no address.
     """
+    try:
+        address = HttpSettings(listen=listen).address
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        return _fail(f"--listen: {message}, not {printable(repr(listen))}", code=USAGE)
+    try:
+        bind(*address).close()
+    except OSError as error:
+        return _fail(f"--listen: {listen}: {error.strerror}; choose another address or port")
     return anyio.run(_demo, _Order(tenants, listen, seconds))
 
 
@@ -113,9 +128,9 @@ async def _cancel_at_signal(scope: anyio.CancelScope) -> None:
             scope.cancel()
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, *, code: int = 1) -> int:
     sys.stderr.write(f"emailsyncd demo: {message}\n")
-    return 1
+    return code
 
 
 def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:

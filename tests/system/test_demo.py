@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -96,3 +97,35 @@ def test_a_killed_demo_leaves_no_process(demo: subprocess.Popen[str], tmp_path: 
     while left := processes_in(tmp_path):
         assert time.monotonic() < give_up_at, left
         time.sleep(0.1)
+
+
+def run_demo(listen: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "demo", "--listen", listen],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("listen", ["foo", "8025", "127.0.0.1:x", "127.0.0.1:70000"])
+def test_what_is_no_address_is_refused_before_anything_is_made(listen: str) -> None:
+    demo = run_demo(listen)
+
+    assert demo.returncode == 2
+    assert demo.stdout == ""
+    assert demo.stderr.count("\n") == 1
+    assert "--listen: should be host:port" in demo.stderr
+
+
+def test_an_address_in_use_is_noticed_before_anything_is_made() -> None:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        demo = run_demo(f"{LOOPBACK}:{taken.getsockname()[1]}")
+
+    assert demo.returncode == 1
+    assert demo.stdout == ""
+    assert demo.stderr.count("\n") == 1
+    assert "--listen" in demo.stderr
+    assert "Address already in use" in demo.stderr

@@ -62,8 +62,8 @@ def _state(account: asyncpg.Record) -> str:
     if account["circuit_state"] != "CLOSED":
         return "circuit open"
     if account["is_claimed"]:
-        return "in a queue or at work"
-    return "up to date" if account["is_synced"] else "not synced yet"
+        return "queued or being synced"
+    return "waiting for their next sync" if account["is_synced"] else "not synced yet"
 
 
 def _queue_line(
@@ -81,7 +81,9 @@ def _queue_line(
         running=max(0, claimed - waiting),
         completed=int(sum(_values(samples, "email_sync_queue_completed", "queue", {queue.value}))),
         failed=int(sum(_values(samples, "email_sync_queue_failed", "queue", {queue.value}))),
-        lag_s=max(_values(samples, "queue_lag_seconds", "priority", priorities), default=0.0),
+        longest_wait_s=max(
+            _values(samples, "queue_lag_seconds", "priority", priorities), default=0.0
+        ),
     )
 
 
@@ -113,7 +115,7 @@ def _tenant_line(
         name=name,
         priority=Priority(accounts[0]["sync_priority"]).name.lower(),
         accounts=len(accounts),
-        complete=sum(map(eq, stored, on_server)),
+        in_step=sum(map(eq, stored, on_server)),
         stored=sum(stored),
         on_server=sum(on_server),
     )

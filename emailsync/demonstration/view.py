@@ -24,7 +24,7 @@ class QueueLine:
     running: int
     completed: int
     failed: int
-    lag_s: float  #: how long the oldest due account of it has waited
+    longest_wait_s: float  #: of its accounts that are due and not synced yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class TenantLine:
     name: str
     priority: str
     accounts: int
-    complete: int  #: accounts of which as many messages are stored as lie on the server
+    in_step: int  #: accounts of which as many messages are stored as lie on the server right now
     stored: int
     on_server: int
 
@@ -61,9 +61,14 @@ class Moment:
         return sum(tenant.on_server for tenant in self.tenants)
 
     @property
+    def in_step(self) -> int:
+        """Accounts of which as many messages are stored as lie on the server right now."""
+        return sum(tenant.in_step for tenant in self.tenants)
+
+    @property
     def is_complete(self) -> bool:
         """Whether every account has everything stored."""
-        return all(tenant.complete == tenant.accounts for tenant in self.tenants)
+        return all(tenant.in_step == tenant.accounts for tenant in self.tenants)
 
 
 def as_line(moment: Moment) -> str:
@@ -74,7 +79,7 @@ def as_line(moment: Moment) -> str:
     states = ", ".join(f"{count} {state}" for state, count in moment.accounts.items())
     return (
         f"{moment.elapsed_s:5.0f} s  {moment.stored:,} of {moment.on_server:,} messages stored,"
-        f" {moment.messages_per_s:,.0f}/s;  accounts: {states};"
+        f" {moment.messages_per_s:,.0f}/s;  accounts: {states};  {moment.in_step} in step;"
         f"  queues (waiting/running/completed): {queues}"
     )
 
@@ -88,7 +93,7 @@ def as_summary(moment: Moment) -> str:
     lacking = ", ".join(
         f"{tenant.name} {tenant.stored:,} of {tenant.on_server:,}"
         for tenant in moment.tenants
-        if tenant.complete < tenant.accounts
+        if tenant.in_step < tenant.accounts
     )
     return f"{whole}: NOT everything is stored. Stored and on the servers differ: {lacking}."
 
@@ -108,7 +113,12 @@ def as_screen(moment: Moment, footer: str) -> RenderableType:
 
 
 def _queue_table(moment: Moment) -> Table:
-    table = Table("queue", *_right("waiting", "running", "completed", "failed", "lag"))
+    table = Table(
+        "queue",
+        *_right("waiting", "running", "completed", "failed", "longest wait"),
+        caption="longest wait: of an account that is due for a sync",
+        caption_justify="left",
+    )
     for queue in moment.queues:
         table.add_row(
             queue.name,
@@ -116,19 +126,25 @@ def _queue_table(moment: Moment) -> Table:
             str(queue.running),
             str(queue.completed),
             str(queue.failed),
-            f"{queue.lag_s:.1f} s",
+            f"{queue.longest_wait_s:.1f} s",
         )
     return table
 
 
 def _tenant_table(moment: Moment) -> Table:
-    table = Table("tenant", "priority", *_right("accounts", "complete", "on the servers", "stored"))
+    table = Table(
+        "tenant",
+        "priority",
+        *_right("accounts", "in step", "on the servers", "stored"),
+        caption="in step: stored equals what is on the server right now",
+        caption_justify="left",
+    )
     for tenant in (*moment.tenants[:TENANTS_SHOWN], *_rest(moment.tenants[TENANTS_SHOWN:])):
         table.add_row(
             tenant.name,
             tenant.priority,
             str(tenant.accounts),
-            str(tenant.complete),
+            str(tenant.in_step),
             f"{tenant.on_server:,}",
             Text(f"{tenant.stored:,}", "green" if tenant.stored == tenant.on_server else "yellow"),
         )
@@ -143,7 +159,7 @@ def _rest(tenants: Sequence[TenantLine]) -> Sequence[TenantLine]:
             name=f"and {len(tenants)} more",
             priority="",
             accounts=sum(tenant.accounts for tenant in tenants),
-            complete=sum(tenant.complete for tenant in tenants),
+            in_step=sum(tenant.in_step for tenant in tenants),
             stored=sum(tenant.stored for tenant in tenants),
             on_server=sum(tenant.on_server for tenant in tenants),
         ),

@@ -3,14 +3,16 @@
 Without a subcommand it is the daemon. Secrets are read from stdin only: arguments show in `ps`.
 """
 
+import getpass
 import os
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import anyio
 import typer
@@ -30,11 +32,13 @@ from emailsync.simulation.population import Crowd
 from emailsync.simulation.run import Plan
 from emailsync.store.accounts import NewAccount
 
+Choice = TypeVar("Choice", bound=StrEnum)
 Command = Callable[[Settings, Answer], Awaitable[int]]
 
 app = typer.Typer(
     name="emailsyncd",
-    help="Keeps many tenants' mailboxes in step with your own Postgres.",
+    help="Keeps many tenants' mailboxes in step with your own Postgres.\n\n"
+    "Without a command it runs the daemon in the foreground.",
     add_completion=False,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, secrets among them
 )
@@ -49,6 +53,18 @@ def _utf8(text: str | None) -> str | None:
     except UnicodeEncodeError:
         raise typer.BadParameter("it is not UTF-8") from None
     return text
+
+
+def _one_of(choices: type[Choice]) -> Callable[[str], Choice]:
+    """Return what reads a choice and says in plain words when it is none."""
+
+    def read(text: str) -> Choice:
+        try:
+            return choices(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(choices)}") from None
+
+    return read
 
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
@@ -189,13 +205,26 @@ def account_add(
     tenant: Annotated[
         str, typer.Option(help="The tenant's id; it is made if it is new.", callback=_utf8)
     ],
-    kind: Annotated[ProviderType, typer.Option("--type", help="How the mailbox is spoken to.")],
+    kind: Annotated[
+        ProviderType,
+        typer.Option(
+            "--type",
+            metavar=f"<{'|'.join(ProviderType)}>",
+            parser=_one_of(ProviderType),
+            help="How the mailbox is spoken to.",
+        ),
+    ],
     email: Annotated[str, typer.Option(help="The mailbox's address.", callback=_utf8)],
     host: Annotated[str | None, typer.Option(help="The IMAP server.")] = None,
     port: Annotated[int | None, typer.Option(help="993, or 143 for starttls and none.")] = None,
-    security: Annotated[Security, typer.Option(help="How the connection is protected.")] = (
-        Security.TLS
-    ),
+    security: Annotated[
+        Security,
+        typer.Option(
+            metavar=f"<{'|'.join(Security)}>",
+            parser=_one_of(Security),
+            help="How the connection is protected.",
+        ),
+    ] = Security.TLS,
     username: Annotated[str | None, typer.Option(help="By default the address.")] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from stdin.")
@@ -260,12 +289,15 @@ def account_resume(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read a new password from stdin.")
     ] = False,
+    no_test: Annotated[
+        bool, typer.Option("--no-test", help="Do not try the new password first.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Sync an account again, at once: after a pause, or after its error was put right."""
     with plain_errors():
         password = _secret_on_stdin("--password-stdin") if password_stdin else None
-    _run(context, partial(accounts.resume, which, password), as_json=as_json)
+    _run(context, partial(accounts.resume, which, password, test=not no_test), as_json=as_json)
 
 
 @account_app.command("remove")
@@ -288,11 +320,12 @@ def _run(
     context: typer.Context, command: Command, *, as_json: bool, verbose: bool = False
 ) -> NoReturn:
     """Run a command on the settings; it speaks on stdout, and on stderr only of what goes wrong."""
-    with plain_errors():
+    answer = Answer(as_json=as_json)
+    with plain_errors(answer):
         settings = load(_given(context.obj), os.environ)
         level = settings.logging.level if verbose else "warning"
         logs.configure(level=level, form=settings.logging.format)
-        code = _run_async(command, settings, Answer(as_json=as_json))
+        code = _run_async(command, settings, answer)
     raise typer.Exit(code)
 
 
@@ -319,10 +352,20 @@ def _credentials(*, password: bool, refresh_token: bool, is_imap: bool) -> dict[
 
 def _secret_on_stdin(option: str) -> Secret:
     try:
-        secret = sys.stdin.readline().rstrip("\r\n")  # a space at the end may belong to it
+        secret = _line_of_stdin()
         secret.encode()
     except UnicodeError:
         raise CommandFailed(f"{option}: what is on stdin is not UTF-8", ExitCode.USAGE) from None
     if not secret:
         raise CommandFailed(f"{option}: there is nothing on stdin", ExitCode.USAGE)
     return Secret(secret)
+
+
+def _line_of_stdin() -> str:
+    """Read a line as it is: a space at its end may belong to it. A person is asked, unseen."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    try:
+        return getpass.getpass("Secret (it is not shown): ", stream=sys.stderr)
+    except EOFError:
+        return ""

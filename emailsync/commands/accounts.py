@@ -5,23 +5,17 @@ from dataclasses import asdict
 from typing import Any, Final
 from uuid import uuid4
 
-from emailsync.commands.explaining import reasons
+from emailsync.commands.explaining import WHO_ACTS, reasons
 from emailsync.commands.installation import Installation, opened_installation
-from emailsync.commands.output import Answer, CommandFailed, ExitCode
-from emailsync.config import LiveSettings, Settings
+from emailsync.commands.logins import is_sent_in_clear, try_login
+from emailsync.commands.output import Answer, CommandFailed, ExitCode, complain
+from emailsync.config import Settings
 from emailsync.crypto import Secret
 from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
-from emailsync.domain.errors import (
-    AuthRefused,
-    AuthUnproven,
-    Misconfigured,
-    SyncError,
-    Unreachable,
-)
+from emailsync.domain.errors import Misconfigured
 from emailsync.ports import Account
 from emailsync.providers.imap.dialling import Security
 from emailsync.providers.imap.opener import ImapAccountSettings
-from emailsync.providers.registry import session_openers
 from emailsync.store.accounts import AccountInfo, AccountStore, NewAccount, RunInfo
 from emailsync.store.rekeying import rekey as rekey_all
 
@@ -31,6 +25,8 @@ LISTED: Final = (
     "tenant_id", "email_address", "provider_type", "status", "priority", "last_synced_at",
     "next_sync_at", "last_error", "id",
 )  # fmt: skip
+LISTED_NARROW: Final = ("email_address", "tenant_id", "status", "priority", "next_sync_at")
+WIDE: Final = 120  #: columns of a terminal that has room for everything
 
 
 def imap_settings(
@@ -59,9 +55,21 @@ def imap_settings(
 
 async def add(new: NewAccount, settings: Settings, answer: Answer, *, test: bool) -> int:
     """Add an account; with `test` only if its login works."""
+    if new.provider_type is ProviderType.IMAP and is_sent_in_clear(new.settings):
+        complain(
+            f"warning: with --security none the password crosses the network to "
+            f"{new.settings['host']} in clear, for everybody on the way to read"
+        )
     async with opened_installation(settings) as installation:
         if test:
-            await _try_login(settings, new)
+            account = Account(
+                key=AccountKey(new.tenant_id, AccountId(uuid4())),
+                provider_type=new.provider_type,
+                email_address=new.email_address,
+                settings=new.settings,
+                credentials=new.credentials,
+            )
+            await try_login(settings, account, failed="nothing was added")
         key = await installation.accounts.add(new)
     answer.say(
         f"added {new.email_address} of tenant {new.tenant_id} as {key.account_id}",
@@ -75,7 +83,8 @@ async def list_all(tenant: str | None, settings: Settings, answer: Answer) -> in
     """List accounts."""
     async with opened_installation(settings) as installation:
         found = await installation.accounts.list_all(None if tenant is None else TenantId(tenant))
-    answer.table(LISTED, [_facts(account) for account in found])
+    columns = LISTED if answer.width >= WIDE else LISTED_NARROW
+    answer.table(columns, [_facts(account) for account in found], whole=("email_address", "id"))
     return ExitCode.OK
 
 
@@ -97,6 +106,7 @@ async def explain(which: str, settings: Settings, answer: Answer) -> int:
     answer.facts(
         {
             **{name: value for name, value in _facts(account).items() if name != "settings"},
+            "next_sync_at": None if account.status in WHO_ACTS else account.next_sync_at,
             "because": list(reasons(explained)),
             "messages": f"{explained.stored_messages} stored of {explained.remote_messages}"
             f" in {explained.folders} folders",
@@ -114,8 +124,10 @@ async def pause(which: str, settings: Settings, answer: Answer) -> int:
     return await _change(which, AccountStore.pause, "paused", settings, answer)
 
 
-async def resume(which: str, password: Secret | None, settings: Settings, answer: Answer) -> int:
-    """Sync an account again; with a new password if one is given."""
+async def resume(
+    which: str, password: Secret | None, settings: Settings, answer: Answer, *, test: bool
+) -> int:
+    """Sync an account again; with a new password if one is given, with `test` only if it works."""
     if password is not None:
         async with opened_installation(settings) as installation:
             account = await find_one(installation, which)
@@ -123,7 +135,17 @@ async def resume(which: str, password: Secret | None, settings: Settings, answer
                 raise CommandFailed(
                     f"{which} has no password: it is no IMAP account", ExitCode.USAGE
                 )
-            await installation.accounts.set_credentials(account.key, {"password": password})
+            credentials = {"password": password}
+            if test:
+                tried = Account(
+                    key=account.key,
+                    provider_type=account.provider_type,
+                    email_address=account.email_address,
+                    settings=account.settings,
+                    credentials=credentials,
+                )
+                await try_login(settings, tried, failed="nothing was changed")
+            await installation.accounts.set_credentials(account.key, credentials)
     return await _change(which, AccountStore.resume, "resumed", settings, answer)
 
 
@@ -175,42 +197,6 @@ async def _change(
     account_id = str(account.key.account_id)
     answer.say(f"{done} {account.email_address} ({account_id})", id=account_id, done=done)
     return ExitCode.OK
-
-
-async def _try_login(settings: Settings, new: NewAccount) -> None:
-    """Log in as the daemon would.
-
-    Raises:
-        CommandFailed: it does not work; the message says what to look at.
-    """
-    account = Account(
-        key=AccountKey(new.tenant_id, AccountId(uuid4())),
-        provider_type=new.provider_type,
-        email_address=new.email_address,
-        settings=new.settings,
-        credentials=new.credentials,
-    )
-    with session_openers(LiveSettings(settings)) as openers:
-        opener = openers.get(new.provider_type)
-        if opener is None:
-            raise CommandFailed(f"this version does not sync {new.provider_type} accounts")
-        try:
-            await opener.test(account)
-        except SyncError as error:
-            raise CommandFailed(f"nothing was added: {error}; {_advice(error)}") from error
-
-
-def _advice(error: SyncError) -> str:
-    match error:
-        case AuthRefused() | AuthUnproven():
-            advice = "check user name and password (many providers want an app password)"
-        case Unreachable():
-            advice = "check --host, --port and --security"
-        case Misconfigured():
-            advice = "correct this"
-        case _:
-            advice = "try again later"
-    return f"{advice}, or add it untried with --no-test"
 
 
 def _facts(account: AccountInfo) -> dict[str, Any]:

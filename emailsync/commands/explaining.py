@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from emailsync.commands.output import shown_time
 from emailsync.domain.accounts import AccountStatus
 from emailsync.domain.circuit import Circuit, CircuitState
 from emailsync.store.accounts import Explanation
@@ -34,9 +35,10 @@ def reasons(explained: Explanation) -> Iterator[str]:
     yield from _open_circuit("the account", account.circuit, now)
     yield from _open_circuit(f"its server {account.endpoint}", explained.endpoint_circuit, now)
     if account.next_sync_at > now:
-        yield f"it is not due before {_local(account.next_sync_at)}"
+        yield f"it is not due before {shown_time(account.next_sync_at)}"
     else:
-        yield f"it is due since {_local(account.next_sync_at)}: the next daemon with room takes it"
+        since = shown_time(account.next_sync_at)
+        yield f"it is due since {since}: the next daemon with room takes it"
 
 
 def _open_circuit(whose: str, circuit: Circuit, now: datetime) -> Iterator[str]:
@@ -45,11 +47,7 @@ def _open_circuit(whose: str, circuit: Circuit, now: datetime) -> Iterator[str]:
     if circuit.retry_at is not None and circuit.retry_at > now:
         yield (
             f"the circuit of {whose} is {circuit.state.value} after {circuit.failures} failures "
-            f"in a row: tried again at {_local(circuit.retry_at)}"
+            f"in a row: tried again at {shown_time(circuit.retry_at)}"
         )
     else:
         yield f"the circuit of {whose} is {circuit.state.value}: the next sync tries it again"
-
-
-def _local(at: datetime) -> str:
-    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -6,9 +6,10 @@ steers no terminal. The exit codes are part of the outside contract.
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import asdict
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
@@ -47,8 +48,14 @@ class Answer:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+        self._is_pipe = not sys.stdout.isatty()
+        width = WIDTH_OF_A_PIPE if self._is_pipe else None
         self._console = Console(width=width, highlight=False, soft_wrap=True)
+
+    @property
+    def width(self) -> int:
+        """How many columns a line may have."""
+        return self._console.width
 
     def say(self, line: str, **facts: Any) -> None:
         """Say one line; scripts get the facts."""
@@ -57,17 +64,34 @@ class Answer:
         else:
             self._console.print(Text(printable(line)))
 
-    def table(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-        """Show the rows; people see `columns` of them, scripts everything."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        whole: Collection[str] = (),
+    ) -> None:
+        """Show the rows; people see `columns` of them, those in `whole` never broken.
+
+        Scripts see everything.
+        """
         if self.as_json:
             self._print_json(rows)
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
-            table.add_column(column.replace("_", " "), overflow="fold")
+            cells = [Text(_shown(row.get(column))) for row in rows]
+            longest = max((cell.cell_len for cell in cells), default=0)
+            is_whole = column in whole
+            table.add_column(
+                column.replace("_", " "),
+                overflow="fold",
+                no_wrap=is_whole,
+                min_width=longest if is_whole else None,
+            )
         for row in rows:
             table.add_row(*(Text(_shown(row.get(column))) for column in columns))
-        self._console.print(table)
+        self._print_table(table)
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Show one thing as names and values."""
@@ -79,16 +103,27 @@ class Answer:
         table.add_column(overflow="fold")
         for name, value in facts.items():
             table.add_row(name.replace("_", " "), Text(_shown(value)))
-        self._console.print(table)
+        self._print_table(table)
+
+    def _print_table(self, table: Table) -> None:
+        """Print a table; where nobody looks without the blanks that fill its last column."""
+        if not self._is_pipe:
+            self._console.print(table)
+            return
+        with self._console.capture() as captured:
+            self._console.print(table)
+        for line in captured.get().splitlines():
+            sys.stdout.write(line.rstrip() + "\n")
 
     def _print_json(self, value: object) -> None:
         sys.stdout.write(json.dumps(value, default=_as_json, indent=2) + "\n")
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors(answer: Answer | None = None) -> Iterator[None]:
     """Turn what a person can act on into one clear line a problem and an exit code.
 
+    Scripts that asked for JSON get the problems of the settings in their `answer` too.
     Anything else is a bug and keeps its traceback.
     """
     try:
@@ -98,6 +133,8 @@ def plain_errors() -> Iterator[None]:
         match error:
             case ConfigInvalid():
                 code, lines = ExitCode.USAGE, [str(problem) for problem in error.problems]
+                if answer is not None and answer.as_json:
+                    answer.facts({"problems": [asdict(problem) for problem in error.problems]})
             case CommandFailed():
                 code, lines = error.code, [str(error)]
             case SecretError():
@@ -106,7 +143,7 @@ def plain_errors() -> Iterator[None]:
                 code, lines = ExitCode.FAILED, [str(error)]
             case _:
                 raise
-        _complain(*lines)
+        complain(*lines)
         raise typer.Exit(code) from None
 
 
@@ -117,9 +154,15 @@ def _innermost(error: Exception) -> Exception:
     return error
 
 
-def _complain(*lines: str) -> None:
+def complain(*lines: str) -> None:
+    """Say on stderr what is wrong."""
     for line in lines:
         sys.stderr.write(f"emailsyncd: {printable(line)}\n")
+
+
+def shown_time(at: datetime) -> str:
+    """Return a time as people read it, wherever they and the server are."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _shown(value: object) -> str:
@@ -128,7 +171,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return shown_time(value)
     if isinstance(value, Mapping):
         told = {name: each for name, each in value.items() if each not in (None, "", 0)}
         return ", ".join(f"{name.replace('_', ' ')} {_shown(each)}" for name, each in told.items())

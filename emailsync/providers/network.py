@@ -75,7 +75,7 @@ class HostResolver:
             Unreachable: the name does not resolve now.
         """
         if port not in self._policy.allowed_ports:
-            raise _not_allowed(host, port)
+            raise not_allowed(host, port)
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
                 found = await asyncio.get_running_loop().run_in_executor(
@@ -84,14 +84,14 @@ class HostResolver:
         except TimeoutError as error:
             raise Unreachable(f"{host} could not be resolved in time") from error
         except UnicodeError as error:  # no host name by RFC 3490
-            raise _not_allowed(host, port) from error
+            raise not_allowed(host, port) from error
         except (OSError, ValueError) as error:
             raise Unreachable(f"{host} could not be resolved") from error
         addresses = tuple(dict.fromkeys(found))[:MAX_ADDRESSES]
         if not addresses:
             raise Unreachable(f"{host} could not be resolved")
         if not self._policy.allow_private_hosts and not all(map(is_public, addresses)):
-            raise _not_allowed(host, port)
+            raise not_allowed(host, port)
         return PinnedHost(host, port, addresses)
 
 
@@ -101,7 +101,8 @@ def look_up(host: str) -> list[str]:
     return [str(address[0]) for *_, address in found]
 
 
-def _not_allowed(host: str, port: int) -> Misconfigured:
+def not_allowed(host: str, port: int) -> Misconfigured:
+    """Return the one refusal that tenants see, whatever is not allowed."""
     return Misconfigured(f"connections to {host} port {port} are not allowed here")
 
 

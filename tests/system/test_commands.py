@@ -100,13 +100,33 @@ def test_a_new_password_brings_an_account_back(
     mailbox.append(MAIL)
     installation.run(*add_words(mailbox), "--no-test", stdin=f"{WRONG_PASSWORD}\n")
     refused = installation.run("sync")
+    explained = json.loads(installation.run("account", "explain", mailbox.user, "--json").stdout)
 
-    resumed = installation.run(
-        "account", "resume", mailbox.user, "--password-stdin", stdin=f"{mailbox.password}\n"
-    )
+    resume = ("account", "resume", mailbox.user, "--password-stdin")
+    tried = installation.run(*resume, stdin=f"{WRONG_PASSWORD}\n")
+    untried = installation.run(*resume, "--no-test", stdin=f"{WRONG_PASSWORD}\n")
+    resumed = installation.run(*resume, stdin=f"{mailbox.password}\n")
     synced = installation.run("sync", mailbox.user)
 
+    assert explained["next_sync_at"] is None
     assert (refused.returncode, resumed.returncode, synced.returncode) == (3, 0, 0)
+    assert (tried.returncode, untried.returncode) == (1, 0)
+    assert "nothing was changed" in tried.stderr
+    assert WRONG_PASSWORD not in tried.stderr
+
+
+def test_a_server_that_is_not_allowed_is_told_with_the_settings_that_decide(
+    installation: Installation, mailbox: DovecotMailbox
+) -> None:
+    installation.configure({"imap": {"allowed_ports": [993]}})
+
+    refused = installation.run(*add_words(mailbox), stdin=f"{mailbox.password}\n")
+
+    assert refused.returncode == 1
+    assert "not allowed here" in refused.stderr
+    assert "imap.allowed_ports is [993]" in refused.stderr
+    assert "imap.allow_private_hosts" in refused.stderr
+    assert "--no-test" not in refused.stderr
 
 
 def test_the_same_account_twice_is_refused_and_so_is_one_without_a_secret(

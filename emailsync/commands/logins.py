@@ -1,0 +1,74 @@
+"""A login is tried before it is stored; what fails says what to look at."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from emailsync.commands.output import CommandFailed
+from emailsync.config import LiveSettings, Settings
+from emailsync.domain.errors import (
+    AuthRefused,
+    AuthUnproven,
+    Misconfigured,
+    SyncError,
+    Unreachable,
+)
+from emailsync.ports import Account
+from emailsync.providers.imap.dialling import Security
+from emailsync.providers.network import not_allowed
+from emailsync.providers.registry import session_openers
+
+
+async def try_login(settings: Settings, account: Account, *, failed: str) -> None:
+    """Log in as the daemon would.
+
+    Raises:
+        CommandFailed: it does not work; the message says what did not happen, why, and what to do.
+    """
+    with session_openers(LiveSettings(settings)) as openers:
+        opener = openers.get(account.provider_type)
+        if opener is None:
+            raise CommandFailed(f"this version does not sync {account.provider_type} accounts")
+        try:
+            await opener.test(account)
+        except SyncError as error:
+            told = (f"{failed}: {error}", _advice(error, settings, account.settings))
+            raise CommandFailed("; ".join(filter(None, told))) from error
+
+
+def is_sent_in_clear(account_settings: Mapping[str, Any]) -> bool:
+    """Return whether an IMAP account's password can be read on its way through a network."""
+    return account_settings["security"] == Security.NONE.value and not _is_loopback(
+        account_settings["host"]
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _advice(error: SyncError, settings: Settings, account_settings: Mapping[str, Any]) -> str:
+    """Return what to do; nothing when the error says it, or when another try would not help."""
+    match error:
+        case Misconfigured():
+            barred = not_allowed(account_settings["host"], account_settings["port"])
+            return _what_is_allowed(settings) if str(error) == str(barred) else ""
+        case AuthRefused() | AuthUnproven():
+            advice = "check user name and password (many providers want an app password)"
+        case Unreachable():
+            advice = "check host, port and security"
+        case _:
+            advice = "try again later"
+    return f"{advice}, or skip this test with --no-test"
+
+
+def _what_is_allowed(settings: Settings) -> str:
+    ports = ", ".join(map(str, settings.imap.allowed_ports))
+    private = "true" if settings.imap.allow_private_hosts else "false"
+    return (
+        f"the configuration decides this: imap.allowed_ports is [{ports}], "
+        f"imap.allow_private_hosts (hosts of the daemon's own network) is {private}"
+    )

@@ -3,6 +3,7 @@
 Knows which routes exist only as a list; what they answer is theirs.
 """
 
+import errno
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,9 +72,13 @@ def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 takes a free one.
 
     Raises:
-        OSError: the address is in use, or not ours.
+        OSError: the address is in use, not ours, or none.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # from the codec of host names: an empty or endless label
+        raise OSError(errno.EINVAL, "Not a host name") from None
+    family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -129,3 +129,11 @@ def test_an_address_in_use_is_noticed_before_anything_is_made() -> None:
     assert demo.stderr.count("\n") == 1
     assert "--listen" in demo.stderr
     assert "Address already in use" in demo.stderr
+
+
+def test_a_host_name_that_cannot_be_one_is_one_clear_line() -> None:
+    demo = run_demo(".example:8025")
+
+    assert demo.returncode == 1
+    assert demo.stderr.count("\n") == 1
+    assert "--listen: .example:8025: Not a host name" in demo.stderr

@@ -32,7 +32,8 @@ _QUOTABLE: Final = string.printable.encode().translate(None, b"\x0b\x0c")
 _USUAL_NAME: Final = re.compile(r"[A-Za-z0-9-]+")
 #: Left by encoded words that were not decoded, and by 8-bit bytes that were taken for Latin-1.
 _GUESSED: Final = re.compile("=\\?|\ufffd|[\u0080-\u009f]|[\u00c2-\u00f4][\u0080-\u00bf]")
-_READABLE: Final = PLAIN | {"base64", "quoted-printable"}
+QUOTED: Final = "quoted-printable"
+_READABLE: Final = PLAIN | {"base64", QUOTED}
 
 
 class Refused(Exception):
@@ -78,6 +79,7 @@ def _may_be_costly(raw: bytes, block: HeaderBlock) -> bool:
 def _leaves(raw: bytes, block: HeaderBlock, root: fast_mail_parser.PyMimePart) -> Iterator[Part]:
     stack = [(root, 0, "text/plain")]
     leaves = containers = 0
+    is_quoted, odd_bytes = False, _odd_bytes(raw[: block.body_start])
     while stack:
         node, depth, default_type = stack.pop()
         said = _content_fields(node) if depth else content_fields(block.fields)
@@ -87,6 +89,8 @@ def _leaves(raw: bytes, block: HeaderBlock, root: fast_mail_parser.PyMimePart) -
             headers = describe_part(said, default_type)
             if headers.content_type != node.content_type:
                 raise Refused("a part of doubtful type")
+            is_quoted |= headers.transfer_encoding == QUOTED
+            odd_bytes += _odd_bytes(content) if headers.transfer_encoding in PLAIN else 0
             yield _leaf(raw, headers, content)
             continue
         containers += 1
@@ -101,6 +105,14 @@ def _leaves(raw: bytes, block: HeaderBlock, root: fast_mail_parser.PyMimePart) -
             raise Refused("a line that is almost a delimiter")
         default = "message/rfc822" if node.content_type == "multipart/digest" else "text/plain"
         stack.extend((child, depth + 1, default) for child in reversed(children))
+    if is_quoted and len(raw.translate(None, _QUOTABLE)) != odd_bytes:
+        # The compiled parser drops such bytes from quoted-printable: all must be elsewhere.
+        raise Refused("characters that are not printable")
+
+
+def _odd_bytes(content: bytes) -> int:
+    """Count what does not belong into quoted-printable, unless all of it is ASCII."""
+    return 0 if content.isascii() else len(content.translate(None, _QUOTABLE))
 
 
 def _content_fields(node: fast_mail_parser.PyMimePart) -> dict[str, str]:
@@ -141,16 +153,16 @@ def _leaf(raw: bytes, headers: PartHeaders, content: bytes) -> Part:
     is_text = headers.content_type in {"text/plain", "text/html"}
     if is_text and len(content) > MAX_FAST_TEXT_BYTES:
         raise Refused("a long text")
-    if headers.transfer_encoding == "quoted-printable":
+    if headers.transfer_encoding == QUOTED:
         is_file = headers.disposition is not None or headers.filename is not None or not is_text
         _check_quotable(raw, content, is_file=is_file)
     return Part(headers, content)
 
 
 def _check_quotable(raw: bytes, content: bytes, *, is_file: bool) -> None:
-    """Refuse what the compiled parser drops from quoted-printable: 8-bit and control characters.
+    """Refuse quoted-printable whose line ends matter: the compiled parser makes CRLF of all.
 
-    It also ends lines with CRLF, and the last one in any case, which matters only in a file.
+    It ends the last line in any case, which matters only in a file.
     """
     if content.endswith(b"=") or (is_file and content.endswith(b"\r\n")):
         raise Refused("a soft line break at the end")
@@ -158,5 +170,3 @@ def _check_quotable(raw: bytes, content: bytes, *, is_file: bool) -> None:
         returns, feeds, pairs = raw.count(b"\r"), raw.count(b"\n"), raw.count(b"\r\n")
         if returns != pairs or (is_file and pairs != feeds):
             raise Refused("mixed line breaks")
-    if raw.translate(None, _QUOTABLE):
-        raise Refused("characters that are not printable")

@@ -27,10 +27,6 @@ class RewritingProxy:
         """Return what becomes of a line of the server."""
         return self.rewrite(line)
 
-    def commands(self, name: bytes) -> list[bytes]:
-        """Return what the client sent of one command, for example b"UID FETCH"."""
-        return [line for line in self.sent if line.partition(b" ")[2].startswith(name)]
-
 
 @asynccontextmanager
 async def rewriting_proxy(port: int) -> AsyncIterator[RewritingProxy]:

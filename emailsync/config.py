@@ -358,3 +358,4 @@ class LiveSettings:
 
     def __init__(self, settings: Settings) -> None:
         self.current = settings
+        self.instances = 1  #: live daemons on this database, which share what is counted as a whole

@@ -3,7 +3,7 @@
 One Protocol a role. Implementations raise only `SyncError` and its subclasses.
 """
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,6 +62,16 @@ class Fingerprint:
     received_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One live message as stored, by the name the provider knows it by."""
+
+    message_id: int  #: `messages.id`
+    remote_id: str
+    flags: Flags
+    folders: frozenset[FolderId]  #: empty: detached, to be placed again or settled
+
+
 class StoredMail(Protocol):
     """What is stored of one account: the session's view, bound to the account and its lease.
 
@@ -90,6 +100,23 @@ class StoredMail(Protocol):
 
     async def quarantined_uids(self, folder: FolderId) -> Sequence[int]:
         """Return the UIDs of this folder that are quarantined instead of stored."""
+
+    async def lookup(self, remote_ids: Collection[str]) -> Mapping[str, StoredMessage]:
+        """Return those of these messages that are stored and live, by remote id."""
+
+    async def inventory(
+        self, folder: FolderId | None, *, after: str, limit: int
+    ) -> Sequence[StoredMessage]:
+        """Return up to `limit` live messages of a folder, or with None of the account.
+
+        They come in the byte order of their remote ids, beginning behind `after`.
+        """
+
+    async def detached(self, *, after: str, limit: int) -> Sequence[str]:
+        """Return remote ids of live messages that lie in no folder, in byte order as above."""
+
+    async def quarantined_ids(self) -> Sequence[str]:
+        """Return the remote ids of the account that are quarantined instead of stored."""
 
 
 class MailSession(Protocol):
@@ -126,6 +153,27 @@ class SessionOpener(Protocol):
 
     async def test(self, account: Account) -> None:
         """Log in and out again. Raises as `open` does."""
+
+
+class CredentialVault(Protocol):
+    """Credentials that change while the account is synced: OAuth tokens, which rotate."""
+
+    async def renew(
+        self,
+        key: AccountKey,
+        renewal: Callable[[Mapping[str, Secret]], Awaitable[Mapping[str, Secret] | None]],
+    ) -> Mapping[str, Secret]:
+        """Let `renewal` replace the credentials while no other task or daemon does.
+
+        `renewal` is given the credentials as they are stored now and returns the new ones, or
+        None when the stored ones serve: somebody else was faster. What it returns is committed
+        before this returns. No transaction is open while it runs. A renewal whose process died
+        holds the others up for half a minute.
+
+        Raises:
+            LeaseLost: the account is gone.
+            StoreUnavailable: the new credentials could not be stored, and must not be used.
+        """
 
 
 class MailStore(Protocol):

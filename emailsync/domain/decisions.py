@@ -4,6 +4,7 @@
 |---------------------------|-----------------|--------------------|---------|----------------|
 | nothing                   | DONE            | after the interval | 1       | success        |
 | its quantum: there is more| SLICED          | now                | 1       | success        |
+| QuotaSpent                | SLICED          | when it frees      | 1       | success        |
 | Retryable, attempts left  | RETRY           | after the backoff  | + 1     | account        |
 | Retryable, none left      | FAILED          | after the interval | 1       | account        |
 | Unreachable               | as Retryable    |                    |         | and endpoint   |
@@ -28,6 +29,7 @@ from emailsync.domain.errors import (
     AuthUnproven,
     LeaseLost,
     Misconfigured,
+    QuotaSpent,
     StoreUnavailable,
     SyncError,
     Throttled,
@@ -85,6 +87,8 @@ def decide(
         case None:
             due = now + _usual(interval, jitter)
             outcome = Outcome(result=RunResult.DONE, next_sync_at=due, attempt=1)
+        case QuotaSpent(frees_in=wait):
+            outcome = Outcome(result=RunResult.SLICED, next_sync_at=now + wait, attempt=1)
         case Throttled(retry_after=asked):
             at = now + throttle_wait(asked, jitter=jitter)
             outcome = _again(RunResult.THROTTLED, job, error, at)

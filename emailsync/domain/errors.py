@@ -5,6 +5,7 @@
         * Unreachable         DNS, TCP, TLS, timeout, 5xx, BYE: counts on the endpoint's circuit too
         * ServerRefused       the server answered NO or BAD to work it should do
     * Throttled               the provider asked for a pause: no attempt, no circuit
+    * QuotaSpent              our share of the provider's quota is used up: it goes on when it frees
     * AuthRefused             no retry: the owner must reconnect the account
     * AuthUnproven            a refusal without a code: the third in a row becomes AuthRefused
     * Misconfigured           the operator's settings cannot work: no retry until they change
@@ -48,6 +49,13 @@ class Throttled(SyncError):
     """The provider asked us to slow down."""
 
     retry_after: timedelta | None = None  #: what it asked for; None: it named no time
+
+
+@dataclass(eq=False)
+class QuotaSpent(SyncError):
+    """Nothing failed: what we allow ourselves of the provider's quota is used up for a while."""
+
+    frees_in: timedelta
 
 
 class AuthRefused(SyncError):

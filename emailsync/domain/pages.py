@@ -110,6 +110,8 @@ class PageChanges:
     """The folder's UIDs mean nothing now: its placements lose them and wait to be adopted."""
     removed: Sequence[str] = ()  #: remote ids that lie in no folder any more: detached
     removed_from: Mapping[FolderId, Sequence[int]] = field(default_factory=dict)  #: UIDs
+    left: Mapping[FolderId, Sequence[str]] = field(default_factory=dict)
+    """Remote ids that lie in this folder no more; what lies in no other is detached."""
     adoptions: Sequence[Adoption] = ()
     placements: Sequence[PlacementChange] = ()
     retire_generation: FolderId | None = None

@@ -13,6 +13,7 @@
 | AuthUnproven, 3rd in a row| NEEDS_RECONNECT | never by itself    | 1       | none           |
 | AuthRefused               | NEEDS_RECONNECT | never by itself    | 1       | none           |
 | Misconfigured             | MISCONFIGURED   | never by itself    | 1       | none           |
+| OperatorMustAct           | RETRY           | after 5 min        | same    | none           |
 | StoreUnavailable          | RETRY           | after 5 s          | same    | none           |
 | LeaseLost                 | LEASE_LOST      | the new holder's   | same    | none           |
 | anything else: our bug    | as Retryable    |                    |         | account        |
@@ -29,6 +30,7 @@ from emailsync.domain.errors import (
     AuthUnproven,
     LeaseLost,
     Misconfigured,
+    OperatorMustAct,
     QuotaSpent,
     StoreUnavailable,
     SyncError,
@@ -42,6 +44,8 @@ from emailsync.domain.runs import Outcome, RunResult
 UNPROVEN_LIMIT: Final = 3  #: refusals without a code, in a row, that prove dead credentials
 UNPROVEN_WAIT: Final = timedelta(minutes=30)
 """Three refusals then span an hour at least: a server's bad quarter of an hour parks nobody."""
+OPERATOR_WAIT: Final = timedelta(minutes=5)
+"""What was put right for all of them works for each within this time, nobody resumes anything."""
 STORE_WAIT: Final = timedelta(seconds=5)
 DEFERRED_WAIT: Final = timedelta(seconds=30)
 """A probe may succeed long before the circuit's own time, and a claim skips what is still open."""
@@ -98,8 +102,9 @@ def decide(
             outcome = _after_unproven_refusal(error, job, now=now, jitter=jitter)
         case Misconfigured():
             outcome = _parked(RunResult.MISCONFIGURED, job, error)
-        case StoreUnavailable():
-            at = now + spread(STORE_WAIT, jitter=jitter)
+        case StoreUnavailable() | OperatorMustAct():
+            wait = STORE_WAIT if isinstance(error, StoreUnavailable) else OPERATOR_WAIT
+            at = now + spread(wait, jitter=jitter)
             outcome = _again(RunResult.RETRY, job, error, at)
         case LeaseLost():
             outcome = _again(RunResult.LEASE_LOST, job, error, None)

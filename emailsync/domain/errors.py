@@ -9,6 +9,7 @@
     * AuthRefused             no retry: the owner must reconnect the account
     * AuthUnproven            a refusal without a code: the third in a row becomes AuthRefused
     * Misconfigured           the operator's settings cannot work: no retry until they change
+    * OperatorMustAct         what all accounts share is refused or missing: nobody is parked for it
     * LeaseLost               somebody else owns the account now: stop, write nothing
     * FolderGone              that folder vanished during the sync; the others go on
     * StoreUnavailable        our own database failed: nobody's circuit, again soon
@@ -68,6 +69,10 @@ class AuthUnproven(SyncError):
 
 class Misconfigured(SyncError):
     """The account's settings, or the daemon's, cannot work as they are."""
+
+
+class OperatorMustAct(SyncError):
+    """Something of the daemon's own keeps accounts waiting, such as its OAuth client's secret."""
 
 
 class LeaseLost(SyncError):

@@ -1,6 +1,6 @@
 """What a session reads of its account, and the folder listing that it writes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from emailsync.domain.folders import (
     StoredFolder,
 )
 from emailsync.domain.mail import Flags
-from emailsync.ports import Fingerprint, StoredPlacement
+from emailsync.ports import Fingerprint, StoredMessage, StoredPlacement
 from emailsync.store.database import Connection, Database
 from emailsync.store.page_writer import PageWriter
 from emailsync.store.queries import load_queries
@@ -79,7 +79,7 @@ class PostgresStoredMail:
         self, folder: FolderId, *, from_uid: int, limit: int
     ) -> Sequence[StoredPlacement]:
         """Return up to `limit` placements with uid >= `from_uid`, ascending by uid."""
-        rows = await self._fetch("placements", folder, from_uid, limit)
+        rows = await self._of_tenant("placements", folder, from_uid, limit)
         return [StoredPlacement(row["message_id"], row["uid"], _flags(row)) for row in rows]
 
     async def fingerprints(
@@ -87,14 +87,39 @@ class PostgresStoredMail:
     ) -> Sequence[Fingerprint]:
         """Return the fingerprints of these UIDs, or with None of all that have lost their uid."""
         wanted = None if uids is None else list(uids)
-        return [Fingerprint(*row) for row in await self._fetch("fingerprints", folder, wanted)]
+        return [Fingerprint(*row) for row in await self._of_tenant("fingerprints", folder, wanted)]
 
     async def quarantined_uids(self, folder: FolderId) -> Sequence[int]:
         """Return the UIDs of this folder that are quarantined instead of stored."""
-        account = self.lease.key.account_id
-        return [row["uid"] for row in await self._fetch("quarantined_uids", account, folder)]
+        return [row["uid"] for row in await self._of_account("quarantined_uids", folder)]
 
-    async def _fetch(self, name: str, *values: Any) -> list[Record]:
+    async def lookup(self, remote_ids: Collection[str]) -> Mapping[str, StoredMessage]:
+        """Return those of these messages that are stored and not deleted, by remote id."""
+        rows = await self._of_account("lookup", list(remote_ids))
+        return {row["remote_id"]: _stored_message(row) for row in rows}
+
+    async def inventory(
+        self, folder: FolderId | None, *, after: str, limit: int
+    ) -> Sequence[StoredMessage]:
+        """Return up to `limit` messages behind `after`, of a folder or of the account."""
+        if folder is None:
+            rows = await self._of_account("inventory", after, limit)
+        else:
+            rows = await self._of_account("folder_inventory", after, limit, folder)
+        return [_stored_message(row) for row in rows]
+
+    async def detached(self, *, after: str, limit: int) -> Sequence[str]:
+        """Return remote ids of messages that lie in no folder, behind `after`."""
+        return [row["remote_id"] for row in await self._of_account("detached", after, limit)]
+
+    async def quarantined_ids(self) -> Sequence[str]:
+        """Return the remote ids of the account that are quarantined instead of stored."""
+        return [row["remote_id"] for row in await self._of_account("quarantined_ids")]
+
+    async def _of_account(self, name: str, *values: Any) -> list[Record]:
+        return await self._of_tenant(name, self.lease.key.account_id, *values)
+
+    async def _of_tenant(self, name: str, *values: Any) -> list[Record]:
         async with self.database.connection() as connection:
             return await connection.fetch(SQL[name], self.lease.key.tenant_id, *values)
 
@@ -179,6 +204,11 @@ def _stored_folder(row: Record) -> StoredFolder:
         since_generation=row["since_generation"],
         quarantine_due=row["quarantine_due"],
     )
+
+
+def _stored_message(row: Record) -> StoredMessage:
+    folders = frozenset(map(FolderId, row["folders"]))
+    return StoredMessage(row["id"], row["remote_id"], _flags(row), folders)
 
 
 def _flags(row: Record) -> Flags:

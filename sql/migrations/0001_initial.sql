@@ -93,7 +93,7 @@ CREATE TABLE messages (
     tenant_id text NOT NULL,
     id bigint GENERATED ALWAYS AS IDENTITY,
     provider_id uuid NOT NULL,
-    remote_id text NOT NULL,
+    remote_id text COLLATE "C" NOT NULL,            -- a name, not a text: read in the order of its bytes
     thread_key text,
     message_id text,
     in_reply_to text,
@@ -134,10 +134,12 @@ CREATE TABLE messages (
 -- that the provider gives to another message later.
 CREATE UNIQUE INDEX messages_remote_id_idx ON messages (tenant_id, provider_id, remote_id)
     WHERE deleted_at IS NULL AND detached_at IS NULL;
--- Rows that a moved message may take over.
+-- Rows that a moved message may take over, and one that comes back under its name.
 CREATE INDEX messages_vanished_idx ON messages (tenant_id, provider_id, raw_sha256)
     WHERE deleted_at IS NOT NULL OR detached_at IS NOT NULL;
-CREATE INDEX messages_detached_idx ON messages (tenant_id, provider_id)
+CREATE INDEX messages_vanished_name_idx ON messages (tenant_id, provider_id, remote_id)
+    WHERE deleted_at IS NOT NULL OR detached_at IS NOT NULL;
+CREATE INDEX messages_detached_idx ON messages (tenant_id, provider_id, remote_id)
     WHERE detached_at IS NOT NULL;
 CREATE INDEX messages_deleted_idx ON messages (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX messages_received_idx ON messages (tenant_id, received_at DESC, id DESC)

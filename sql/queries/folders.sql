@@ -83,6 +83,74 @@ WHERE tenant_id = $1 AND folder_id = $3 AND uid IS NOT NULL AND NOT EXISTS (
 )
 ORDER BY uid
 
+-- name: lookup
+-- Return the messages with the names $3 that are not deleted, those that lie in no folder included.
+-- Plan: messages_remote_id_idx, messages_detached_idx.
+SELECT id, remote_id, is_read, is_starred, is_answered, is_draft, keywords, '{}'::bigint[] AS folders
+FROM messages
+WHERE tenant_id = $1 AND provider_id = $2 AND remote_id = ANY ($3::text[])
+    AND detached_at IS NOT NULL
+UNION ALL
+SELECT id, remote_id, is_read, is_starred, is_answered, is_draft, keywords, ARRAY (
+        SELECT folder_id FROM message_folders AS place
+        WHERE place.tenant_id = $1 AND place.message_id = messages.id
+    )
+FROM messages
+WHERE tenant_id = $1 AND provider_id = $2 AND remote_id = ANY ($3::text[])
+    AND deleted_at IS NULL AND detached_at IS NULL
+
+-- name: inventory
+-- Return up to $4 messages of the account that are not deleted, by name and behind the name $3.
+-- Plan: messages_remote_id_idx, messages_detached_idx.
+(
+    SELECT id, remote_id, is_read, is_starred, is_answered, is_draft, keywords,
+        '{}'::bigint[] AS folders
+    FROM messages
+    WHERE tenant_id = $1 AND provider_id = $2 AND remote_id > $3 AND detached_at IS NOT NULL
+    ORDER BY remote_id LIMIT $4
+) UNION ALL (
+    SELECT id, remote_id, is_read, is_starred, is_answered, is_draft, keywords, ARRAY (
+            SELECT folder_id FROM message_folders AS place
+            WHERE place.tenant_id = $1 AND place.message_id = messages.id
+        )
+    FROM messages
+    WHERE tenant_id = $1 AND provider_id = $2 AND remote_id > $3
+        AND deleted_at IS NULL AND detached_at IS NULL
+    ORDER BY remote_id LIMIT $4
+)
+ORDER BY remote_id LIMIT $4
+
+-- name: folder_inventory
+-- Return up to $4 messages of the folder $5, by name and behind the name $3. A large folder is read
+-- along the account's names, a small one whole. Plan: messages_remote_id_idx.
+SELECT id, remote_id, is_read, is_starred, is_answered, is_draft, keywords, ARRAY (
+        SELECT folder_id FROM message_folders AS place
+        WHERE place.tenant_id = $1 AND place.message_id = messages.id
+    ) AS folders
+FROM messages
+JOIN message_folders AS here
+    ON here.tenant_id = $1 AND here.folder_id = $5 AND here.message_id = messages.id
+WHERE messages.tenant_id = $1 AND provider_id = $2 AND remote_id > $3
+    AND deleted_at IS NULL AND detached_at IS NULL
+ORDER BY remote_id LIMIT $4
+
+-- name: detached
+-- Return up to $4 names of messages that lie in no folder, behind the name $3.
+-- Plan: messages_detached_idx.
+SELECT remote_id FROM messages
+WHERE tenant_id = $1 AND provider_id = $2 AND remote_id > $3 AND detached_at IS NOT NULL
+ORDER BY remote_id LIMIT $4
+
+-- name: quarantined_ids
+-- Return the names of the messages that are put aside instead of stored.
+SELECT DISTINCT remote_id FROM quarantine
+WHERE tenant_id = $1 AND provider_id = $2 AND NOT EXISTS (
+    SELECT FROM messages AS live
+    WHERE live.tenant_id = $1 AND live.provider_id = $2 AND live.remote_id = quarantine.remote_id
+        AND live.deleted_at IS NULL AND live.detached_at IS NULL
+)
+ORDER BY remote_id
+
 -- name: account
 -- Return what opens a session of the account, while the lease epoch $3 is the current one.
 SELECT provider_type, email_address, settings, credentials, EXISTS (

@@ -118,6 +118,9 @@ NUMBERS = list(range(1, 101))
             "messages_remote_id_idx",
         ),
         ("settle", [], "messages_detached_idx"),
+        ("lookup", [NAMES], "messages_detached_idx"),
+        ("inventory", ["name 5", 100], "messages_detached_idx"),
+        ("detached", ["name 5", 100], "messages_detached_idx"),
     ],
 )
 async def test_messages_are_looked_up_by_their_index(
@@ -153,6 +156,18 @@ async def test_placements_are_looked_up_by_uid(
     ((used, condition),) = found["message_folders"]
     assert used == index
     assert "uid" in condition
+
+
+async def test_a_page_of_a_large_folder_is_read_along_the_names(much_mail: StoreRig) -> None:
+    """Sorting the whole folder for each of its pages would take the square of its messages."""
+    key = much_mail.lease.key
+    values = [key.tenant_id, key.account_id, "name 5", 100, much_mail.inbox]
+
+    found = await scans(much_mail.database, MESSAGES["folder_inventory"], values)
+
+    ((used, condition),) = found["messages"]
+    assert used == "messages_remote_id_idx"
+    assert "remote_id > " in condition
 
 
 async def test_a_table_that_fills_is_analysed_before_its_plans_are_slow(rig: StoreRig) -> None:

@@ -176,6 +176,17 @@ class CredentialVault(Protocol):
         """
 
 
+class Turn(Protocol):
+    """The place of a page among its account's pages, several of which may be applied at a time."""
+
+    @property
+    def has_come(self) -> bool:
+        """Whether every page before this one is committed."""
+
+    async def wait(self) -> None:
+        """Return once it has come. If a page before fails, never: the caller is cancelled."""
+
+
 class MailStore(Protocol):
     """The customer's Postgres, as far as one sync writes it."""
 
@@ -190,8 +201,10 @@ class MailStore(Protocol):
     def stored_mail(self, lease: Lease) -> StoredMail:
         """Return the view that the session of this lease reads."""
 
-    async def apply(self, lease: Lease, page: ReadyPage) -> PageResult:
+    async def apply(self, lease: Lease, page: ReadyPage, turn: Turn | None = None) -> PageResult:
         """Write the page in one transaction; a poisonous message is quarantined, alone.
+
+        It is not committed before its turn has come, nor is a cursor moved; None: it has.
 
         Raises:
             LeaseLost: the epoch moved on; nothing was written.

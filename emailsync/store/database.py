@@ -110,6 +110,7 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
+        self.spare = pool.get_max_size() // 4  #: connections that may be held without working
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -3,8 +3,8 @@
 Decides what a refused page means; what a page writes is page_writer.py's.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import orjson
@@ -15,9 +15,9 @@ from emailsync.domain.accounts import AccountKey, Lease, ProviderType
 from emailsync.domain.errors import LeaseLost, Misconfigured
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.pages import PageResult, ReadyPage
-from emailsync.ports import Account
+from emailsync.ports import Account, Turn
 from emailsync.store.database import Connection, Database, is_data_error
-from emailsync.store.page_writer import Inserted, PageWriter, is_all_new
+from emailsync.store.page_writer import PageWriter, is_all_new
 from emailsync.store.queries import load_queries
 from emailsync.store.statistics import PlannerStatistics
 from emailsync.store.stored_mail import PostgresStoredMail, hold_lease
@@ -34,6 +34,7 @@ class PostgresMailStore:
         self._keys = keys
         self._settings = settings
         self._statistics = PlannerStatistics(database)
+        self._ahead = 0  #: pages that hold a connection and may have to wait for their turn
 
     async def load_account(self, job: SyncJob) -> Account:
         """Return the account with its credentials decrypted.
@@ -63,47 +64,63 @@ class PostgresMailStore:
         """Return the view that the session of this lease reads."""
         return PostgresStoredMail(self._database, lease, self._settings)
 
-    async def apply(self, lease: Lease, page: ReadyPage) -> PageResult:
+    async def apply(self, lease: Lease, page: ReadyPage, turn: Turn | None = None) -> PageResult:
         """Write the page in one transaction; a poisonous message is quarantined, alone.
 
-        The usual page, new mail and nothing else, is one statement. A page that turns out to be
-        another is written step by step; one that Postgres refuses once more, carefully: the usual
-        page need not pay for the rare one.
+        The usual page brings new mail and nothing else: its messages are inserted before its turn
+        has come, beside the page before. A page that turns out to be another is written step by
+        step; one that Postgres refuses once more, carefully: the usual page need not pay for the
+        rare one.
 
         Raises:
             LeaseLost: the epoch moved on; nothing was written.
             StoreUnavailable: nothing was written, or the whole page just before the failure.
         """
-        result = await self._apply_any(lease, page)
-        await self._statistics.add(result.created)
-        return result
-
-    async def _apply_any(self, lease: Lease, page: ReadyPage) -> PageResult:
-        created = 0
         try:
-            if is_all_new(page):
-                inserted = await self._apply_new(lease, page)
-                created = len(inserted.ids)
-                if inserted.is_whole:
-                    return PageResult(created=created)
-            result = await self._apply(lease, page, careful=False)
+            result = await self._apply(lease, page, turn)
         except Exception as error:
             if not (page.messages and is_data_error(error)):
                 raise
-            result = await self._apply(lease, page, careful=True)
-        return replace(result, created=result.created + created)
+            await _come(turn)
+            result = await self._apply_carefully(lease, page)
+        await self._statistics.add(result.created)
+        return result
 
-    async def _apply_new(self, lease: Lease, page: ReadyPage) -> Inserted:
-        async def work(connection: Connection) -> Inserted:
+    async def _apply(self, lease: Lease, page: ReadyPage, turn: Turn | None) -> PageResult:
+        goes_ahead = is_all_new(page)
+
+        async def work(connection: Connection) -> PageResult:
             writer = self._writer(connection, lease, careful=False)
-            return await writer.write_new(page, epoch=lease.epoch, lease_s=self._lease_s)
+            done = goes_ahead and await writer.insert_new(page)
+            await _come(turn)
+            await hold_lease(connection, lease, lease_s=self._lease_s)
+            return await (writer.finish_new(page) if done else writer.write(page))
 
-        return await self._database.persist(work)
+        if not goes_ahead:
+            await _come(turn)
+        async with self._connection_to_wait_with(turn):
+            return await self._database.transact(work)
 
-    async def _apply(self, lease: Lease, page: ReadyPage, *, careful: bool) -> PageResult:
+    @asynccontextmanager
+    async def _connection_to_wait_with(self, turn: Turn | None) -> AsyncIterator[None]:
+        """Let few pages of the daemon hold a connection before their turn; the others wait here.
+
+        Were there no limit, they could hold all of them, and those whose turn it is none.
+        """
+        if turn is None or turn.has_come or self._ahead >= self._database.spare:
+            await _come(turn)
+            yield
+            return
+        self._ahead += 1
+        try:
+            yield
+        finally:
+            self._ahead -= 1
+
+    async def _apply_carefully(self, lease: Lease, page: ReadyPage) -> PageResult:
         async def work(connection: Connection) -> PageResult:
             await hold_lease(connection, lease, lease_s=self._lease_s)
-            return await self._writer(connection, lease, careful=careful).write(page)
+            return await self._writer(connection, lease, careful=True).write(page)
 
         return await self._database.transact(work)
 
@@ -114,6 +131,11 @@ class PostgresMailStore:
     @property
     def _lease_s(self) -> int:
         return self._settings.current.cluster.lease_s
+
+
+async def _come(turn: Turn | None) -> None:
+    if turn is not None:
+        await turn.wait()
 
 
 def seal_credentials(keys: KeyRing, key: AccountKey, credentials: Mapping[str, Secret]) -> bytes:

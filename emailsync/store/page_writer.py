@@ -5,7 +5,6 @@ Knows the schema and nothing of leases, retries or providers.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from asyncpg import Record
@@ -47,7 +46,6 @@ UPDATED: Final = "updated"
 DELETED: Final = "deleted"
 Kinds = dict[int, str]  #: message id -> kind of its change
 BESIDE_CURSORS: Final = {field.name for field in fields(PageChanges)} - {"cursors"}
-NO_CURSORS: Final[Mapping[FolderId, FolderCursor]] = MappingProxyType({})
 
 
 class Inserted(NamedTuple):
@@ -55,7 +53,6 @@ class Inserted(NamedTuple):
 
     ids: Sequence[int]
     complete: Collection[str]  #: remote ids of those that got all their placements
-    is_whole: bool  #: all did
 
 
 class PageWriter:
@@ -80,17 +77,21 @@ class PageWriter:
         self._recorded: set[int] = set()  #: the feed has them as created
         self._quarantined = 0
 
-    async def write_new(self, page: ReadyPage, *, epoch: int, lease_s: int) -> Inserted:
-        """Apply a page that `is_all_new` in one statement, which needs no transaction around it.
+    async def insert_new(self, page: ReadyPage) -> bool:
+        """Store the messages of a page that `is_all_new`; return whether they were indeed.
 
-        Is the result not whole, something was not new, or the lease is lost: no cursor has moved,
-        and `write` has to follow.
+        If not, nothing that is stored already was touched, and `write` has to follow.
         """
         messages = _by_remote_id(page.messages)
         hashes = [raw_sha256 for _, raw_sha256 in _adopting(messages)]
-        return await self._insert(
-            messages, page.changes.cursors, epoch=epoch, lease_s=lease_s, hashes=hashes
-        )
+        inserted = await self._insert(messages, hashes)
+        self._kinds = dict.fromkeys(inserted.ids, CREATED)
+        return len(inserted.complete) == len(messages)
+
+    async def finish_new(self, page: ReadyPage) -> PageResult:
+        """Do what is left of a page whose messages were all stored by `insert_new`."""
+        await self._save_cursors(page.changes.cursors, None)
+        return self._result()
 
     async def write(self, page: ReadyPage) -> PageResult:
         """Apply the page; a page applied before changes nothing."""
@@ -98,7 +99,7 @@ class PageWriter:
         await self._remove(changes)
         if page.messages:
             store = self._store_or_quarantine if self._careful else self._store
-            self._kinds |= await store(_by_remote_id(page.messages))
+            self._kinds = await store(_by_remote_id(page.messages)) | self._kinds
         await self._rearrange(changes)
         if changes.settle:
             self._tell(DELETED, await self._fetch("settle", *self._key))
@@ -128,6 +129,9 @@ class PageWriter:
 
     async def _conclude(self, stored_count: int | None) -> PageResult:
         await self.record_changes()
+        return self._result(stored_count)
+
+    def _result(self, stored_count: int | None = None) -> PageResult:
         kinds = list(self._kinds.values())
         return PageResult(
             created=kinds.count(CREATED),
@@ -173,7 +177,6 @@ class PageWriter:
         """Store messages: new ones in one statement, the rest only where it differs."""
         kinds = await self._take_over_vanished(messages)
         inserted = await self._insert(messages)
-        self._recorded.update(inserted.ids)
         kinds |= dict.fromkeys(inserted.ids, CREATED)
         known = [item for item in messages if item.fetched.remote_id not in inserted.complete]
         if known:
@@ -185,13 +188,7 @@ class PageWriter:
         return kinds
 
     async def _insert(
-        self,
-        messages: Sequence[ReadyMessage],
-        cursors: Mapping[FolderId, FolderCursor] = NO_CURSORS,
-        *,
-        epoch: int | None = None,
-        lease_s: int = 0,
-        hashes: Sequence[bytes] = (),
+        self, messages: Sequence[ReadyMessage], hashes: Sequence[bytes] = ()
     ) -> Inserted:
         places = {item.fetched.remote_id: item.fetched.placements for item in messages}
         parts = {item.fetched.remote_id: item.parsed.attachments for item in messages}
@@ -201,9 +198,6 @@ class PageWriter:
             *message_columns(messages, keep_raw=self._keep_raw),
             *placement_columns(places),
             *attachment_columns(parts),
-            *cursor_columns(cursors),
-            epoch,
-            lease_s,
             hashes,
         )
         complete = {
@@ -211,8 +205,9 @@ class PageWriter:
             for row in rows
             if row["placements"] == len(folders_of(places[row["remote_id"]]))
         }
-        is_whole = len(complete) == len(messages)
-        return Inserted([row["id"] for row in rows], complete, is_whole)
+        ids = [row["id"] for row in rows]
+        self._recorded.update(ids)
+        return Inserted(ids, complete)
 
     async def _store_or_quarantine(self, messages: Sequence[ReadyMessage]) -> Kinds:
         """Store what can be stored: halve what was refused down to the messages at fault."""

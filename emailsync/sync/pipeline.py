@@ -1,14 +1,14 @@
-"""Takes a session's pages through parsing into the store, one page ahead of the database.
+"""Takes a session's pages through parsing into the store, which commits them in their order.
 
 A page without messages is applied before the session goes on, so what a session reads of the
-store after yielding one is complete; pages with messages overlap: while Postgres stores one, the
-next is parsed and the one after it is on the wire.
+store after yielding one is complete; pages with messages overlap: while Postgres commits one, the
+next is inserted, the one after it is parsed, and another is on the wire.
 """
 
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import anyio
@@ -33,6 +33,9 @@ from emailsync.sync.progress import Progress
 HASH_INLINE_BYTES: Final = 1024 * 1024  #: above, hashing takes over half a millisecond
 
 
+WRITERS: Final = 2  #: one inserts while the other commits; a third found nothing left to do
+
+
 class PageParser(Protocol):
     """Turns raw messages into what they say. Never raises for a message's sake."""
 
@@ -40,6 +43,23 @@ class PageParser(Protocol):
         self, raws: Sequence[bytes], *, careful: bool = False
     ) -> Sequence[ParsedMessage]:
         """Return one parsed message a raw one, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A page on its way into the store, and its `Turn`."""
+
+    page: ReadyPage
+    before: anyio.Event | None  #: set when the page before is applied
+    applied: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def has_come(self) -> bool:
+        return self.before is None or self.before.is_set()
+
+    async def wait(self) -> None:
+        if self.before is not None:
+            await self.before.wait()
 
 
 class Pipeline:
@@ -69,10 +89,19 @@ class Pipeline:
 
         Raises what the session or the store raises. What was applied stays.
         """
+        more = False
         failure: list[Exception] = []
-        send, receive = anyio.create_memory_object_stream[ReadyPage | None](0)
+        send, receive = anyio.create_memory_object_stream[_Step](0)
         async with anyio.create_task_group() as group, aclosing(pages) as source:
-            group.start_soon(self._apply_all, receive, failure, name="apply pages")
+            for _ in range(WRITERS):
+                group.start_soon(
+                    self._apply_all,
+                    receive.clone(),
+                    group.cancel_scope,
+                    failure,
+                    name="apply pages",
+                )
+            receive.close()
             async with send:
                 more = await self._feed(source, send, failure, whole=whole)
         if failure:
@@ -82,41 +111,47 @@ class Pipeline:
     async def _feed(
         self,
         pages: AsyncGenerator[FetchedPage],
-        send: anyio.abc.ObjectSendStream[ReadyPage | None],
+        send: anyio.abc.ObjectSendStream[_Step],
         failure: list[Exception],
         *,
         whole: bool,
     ) -> bool:
+        before: anyio.Event | None = None
         try:
             async for page in pages:
-                await send.send(await self._ready(page))
+                step = _Step(await self._ready(page), before)
+                await send.send(step)
                 if not page.messages:
-                    await send.send(None)  # taken only when the page before it is applied
+                    await step.applied.wait()
+                before = step.applied
                 if not whole and self._progress.quantum_is_over():
                     return True
-        except anyio.BrokenResourceError:
-            pass  # the applying side failed and has left its reason in `failure`
         except Exception as error:  # noqa: BLE001 - carried past the task group, which would wrap it
             failure.append(error)
         return False
 
     async def _apply_all(
-        self, receive: anyio.abc.ObjectReceiveStream[ReadyPage | None], failure: list[Exception]
+        self,
+        receive: anyio.abc.ObjectReceiveStream[_Step],
+        run: anyio.CancelScope,
+        failure: list[Exception],
     ) -> None:
-        try:
-            async with receive:
-                async for page in receive:
-                    if page is not None:
-                        await self._apply(page)
-        except Exception as error:  # noqa: BLE001 - carried past the task group, which would wrap it
-            failure.insert(0, error)
+        async with receive:
+            async for step in receive:
+                try:
+                    await self._apply(step)
+                except Exception as error:  # noqa: BLE001 - as above
+                    await step.wait()  # the page before may still be applied
+                    failure.insert(0, error)
+                    run.cancel()
 
-    async def _apply(self, page: ReadyPage) -> None:
-        result = await self._store.apply(self._lease, page)
-        self._progress.add(result, page)
-        check = page.changes.check
+    async def _apply(self, step: _Step) -> None:
+        result = await self._store.apply(self._lease, step.page, step)
+        self._progress.add(result, step.page)
+        check = step.page.changes.check
         if check is not None and _differs(check, result):
             self.mismatched.append(check)
+        step.applied.set()
 
     async def _ready(self, page: FetchedPage) -> ReadyPage:
         raws = [message.raw for message in page.messages if message.parsed is None]

@@ -5,20 +5,9 @@
 -- name: insert_messages
 -- Store the messages ($3-$30) that are not live yet with their placements ($31-$33) and attachments
 -- ($34-$41), tell the application of them, and return their ids and how many placements each got.
--- Were all of them new, with all their placements, the folders' cursors are replaced ($42-$48).
--- It can be a transaction by itself: $49 is the epoch to hold the lease by, for $50 seconds (see
--- hold_lease; NULL: it is held), and where a vanished row has one of the hashes $51, which is to be
--- adopted first, nothing is stored. Plan: messages_remote_id_idx.
-WITH held AS (
-    SELECT lease_owner IS NOT NULL AND lease_until < now() + make_interval(secs => $50 / 2)
-        AS is_running_out
-    FROM provider_configs
-    WHERE tenant_id = $1 AND id = $2 AND lease_epoch = coalesce($49, lease_epoch)
-    FOR NO KEY UPDATE
-), prolonged AS (
-    UPDATE provider_configs SET lease_until = now() + make_interval(secs => $50) FROM held
-    WHERE tenant_id = $1 AND id = $2 AND held.is_running_out
-), created AS (
+-- Where a vanished row has one of the hashes $42, which is to be adopted first, nothing is stored.
+-- Plan: messages_remote_id_idx.
+WITH created AS (
     INSERT INTO messages (
         tenant_id, provider_id, remote_id, thread_key, message_id, in_reply_to, subject,
         from_address, from_name, to_addresses, cc_addresses, bcc_addresses, reply_to, sent_at,
@@ -43,10 +32,10 @@ WITH held AS (
         is_draft, keywords, snippet, body_text, body_html, headers,
         has_attachments, raw, raw_sha256, is_truncated, parse_error
     )
-    WHERE EXISTS (SELECT FROM held) AND NOT EXISTS (
+    WHERE NOT EXISTS (
         SELECT FROM messages AS vanished
         WHERE vanished.tenant_id = $1 AND vanished.provider_id = $2
-            AND vanished.raw_sha256 = ANY ($51::bytea[])
+            AND vanished.raw_sha256 = ANY ($42::bytea[])
             AND (vanished.deleted_at IS NOT NULL OR vanished.detached_at IS NOT NULL)
     )
     ON CONFLICT (tenant_id, provider_id, remote_id)
@@ -83,18 +72,6 @@ WITH held AS (
 ), recorded AS (
     INSERT INTO changes (tenant_id, provider_id, message_id, kind)
     SELECT $1, $2, id, 'created' FROM created ORDER BY id
-), moved AS (
-    UPDATE folders AS stored
-    SET uid_validity = page.uid_validity, uid_next = page.uid_next,
-        highest_modseq = page.highest_modseq, backfill_before = page.backfill_before,
-        delta_link = page.delta_link, resume_link = page.resume_link
-    FROM unnest(
-        $42::bigint[], $43::bigint[], $44::bigint[], $45::bigint[], $46::bigint[], $47::text[],
-        $48::text[]
-    ) AS page (id, uid_validity, uid_next, highest_modseq, backfill_before, delta_link, resume_link)
-    WHERE stored.tenant_id = $1 AND stored.provider_id = $2 AND stored.id = page.id
-        AND (SELECT count(*) FROM created) = cardinality($3::text[])
-        AND (SELECT count(*) FROM placed) = cardinality($31::text[])
 )
 SELECT created.id, created.remote_id, count(placed.message_id) AS placements,
     (SELECT pg_notify('emailsync_changes', $1)) AS told

@@ -20,6 +20,7 @@ from emailsync.domain.pages import (
     PageResult,
     ReadyPage,
 )
+from emailsync.ports import Turn
 from emailsync.sync.pipeline import Pipeline
 from emailsync.sync.progress import Progress
 
@@ -35,8 +36,9 @@ class RecordingStore:
     fails_at: int | None = None
     stored_count: int | None = None
 
-    async def apply(self, lease: Lease, page: ReadyPage) -> PageResult:
+    async def apply(self, lease: Lease, page: ReadyPage, turn: Turn) -> PageResult:
         assert lease == LEASE
+        await turn.wait()
         if len(self.applied) == self.fails_at:
             raise StoreUnavailable("the disk is full")
         self.applied.append(page)

@@ -61,13 +61,13 @@ def generate(
         sent_at: aware; None: by the index, some years back.
     """
     random = Random(f"message/{seed}/{index}")
-    ancestors = _ancestors(seed, index)
-    conversation = _conversation(seed, ancestors[0] if ancestors else index)
+    replied_to = ancestors(seed, index)
+    conversation = _conversation(seed, replied_to[0] if replied_to else index)
     draft = Draft(
         random=random,
         language=conversation.language,
         charset=random.choice(conversation.language.charsets),
-        subject="Re: " * bool(ancestors) + conversation.subject,
+        subject="Re: " * bool(replied_to) + conversation.subject,
         recipient=recipient,
         sent_at=sent_at or FIRST_SENT_AT + (index + random.random()) * MEAN_GAP,
     )
@@ -75,7 +75,7 @@ def generate(
     date = format_datetime(draft.sent_at)
     header = [
         *_trace(draft, date),
-        *_identity(seed, index, ancestors),
+        *_identity(seed, index, replied_to),
         *_envelope(draft, date),
         *body.header,
         "MIME-Version: 1.0",
@@ -85,7 +85,7 @@ def generate(
     return GeneratedMail(raw, draft.sent_at, _flags(random))
 
 
-def _ancestors(seed: int, index: int) -> Sequence[int]:
+def ancestors(seed: int, index: int) -> Sequence[int]:
     """Return the messages that lead to this one by replies, the oldest first."""
     block, position = divmod(index, BLOCK_MESSAGES)
     parents = _parents(seed, block)
@@ -113,16 +113,17 @@ def _conversation(seed: int, root: int) -> _Conversation:
     return _Conversation(language, random.choice(language.subjects))
 
 
-def _message_id(seed: int, index: int) -> str:
+def message_id(seed: int, index: int) -> str:
+    """Return the Message-ID of a message, in angle brackets."""
     unique = blake2b(f"{seed}/{index}".encode(), digest_size=10).hexdigest()
     return f"<{unique}.{index}@mail.example.com>"
 
 
-def _identity(seed: int, index: int, ancestors: Sequence[int]) -> list[str]:
+def _identity(seed: int, index: int, replied_to: Sequence[int]) -> list[str]:
     """Return the headers that thread a message (RFC 5322 section 3.6.4)."""
-    lines = [f"Message-ID: {_message_id(seed, index)}"]
-    if ancestors:
-        references = [_message_id(seed, ancestor) for ancestor in ancestors]
+    lines = [f"Message-ID: {message_id(seed, index)}"]
+    if replied_to:
+        references = [message_id(seed, ancestor) for ancestor in replied_to]
         lines += [f"In-Reply-To: {references[-1]}", "References: " + "\r\n ".join(references)]
     return lines
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from emailsync.crypto import Secret
 from emailsync.domain.accounts import AccountKey, Lease, ProviderType
-from emailsync.domain.folders import FolderChanges, FolderId, StoredFolder
+from emailsync.domain.folders import AccountCursor, FolderChanges, FolderId, StoredFolder
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.mail import Flags
 from emailsync.domain.pages import FetchedPage, PageResult, ReadyPage
@@ -40,6 +40,7 @@ class Account:
     credentials: Mapping[str, Secret]
     careful: bool = False  #: holders of its lease vanished: parse in worker processes only
     has_detached: bool = False  #: a sync that was cut short left messages in no folder
+    cursor: AccountCursor = AccountCursor()  #: the account-level bookmarks as stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from emailsync.config import LiveSettings
 from emailsync.crypto import DecryptionFailed, KeyRing, Secret
 from emailsync.domain.accounts import AccountKey, Lease, ProviderType
 from emailsync.domain.errors import LeaseLost, Misconfigured
+from emailsync.domain.folders import AccountCursor
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.pages import PageResult, ReadyPage
 from emailsync.ports import Account, Turn
@@ -58,6 +59,12 @@ class PostgresMailStore:
             credentials=open_credentials(self._keys, key, row["credentials"]),
             careful=job.crashes > 0,
             has_detached=row["has_detached"],
+            cursor=AccountCursor(
+                last_sync_uid=row["last_sync_uid"],
+                last_history_id=row["last_history_id"],
+                last_delta_link=row["last_delta_link"],
+                resume_token=row["resume_token"],
+            ),
         )
 
     def stored_mail(self, lease: Lease) -> PostgresStoredMail:

@@ -153,7 +153,8 @@ ORDER BY remote_id
 
 -- name: account
 -- Return what opens a session of the account, while the lease epoch $3 is the current one.
-SELECT provider_type, email_address, settings, credentials, EXISTS (
+SELECT provider_type, email_address, settings, credentials, last_sync_uid, last_history_id,
+    last_delta_link, resume_token, EXISTS (
         SELECT FROM messages
         WHERE messages.tenant_id = $1 AND provider_id = $2 AND detached_at IS NOT NULL
     ) AS has_detached

@@ -5,7 +5,7 @@ One Protocol a role. Implementations raise only `SyncError` and its subclasses.
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -40,7 +40,7 @@ class Account:
     credentials: Mapping[str, Secret]
     careful: bool = False  #: holders of its lease vanished: parse in worker processes only
     has_detached: bool = False  #: a sync that was cut short left messages in no folder
-    cursor: AccountCursor = AccountCursor()  #: the account-level bookmarks as stored
+    cursor: AccountCursor = field(default_factory=AccountCursor)  #: the account-level bookmarks as stored
 
 
 @dataclass(frozen=True, slots=True)

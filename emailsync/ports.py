@@ -40,7 +40,7 @@ class Account:
     credentials: Mapping[str, Secret]
     careful: bool = False  #: holders of its lease vanished: parse in worker processes only
     has_detached: bool = False  #: a sync that was cut short left messages in no folder
-    cursor: AccountCursor = field(default_factory=AccountCursor)  #: the account-level bookmarks as stored
+    cursor: AccountCursor = field(default_factory=AccountCursor)  #: as stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,11 @@ class SlidingWindow:
 
         Raises:
             QuotaSpent: they do not free by then.
-            Retryable: they never will: it is more than the limit allows at once.
+            Retryable: they never will: it is more than the limit.
         """
-        self._check(self._queued + units, until)
         if units > self.limit():
-            raise Retryable(f"one request costs more than the {self._name} quota allows at once")
+            raise Retryable(f"one request costs more than our {self._name} quota allows at all")
+        self._check(self._queued + units, until)
         self._queued += units
         try:
             async with self._turn:
@@ -74,7 +74,7 @@ class SlidingWindow:
         self._spent += units
         end = anyio.current_time()
         counts_until = (end // self._grain_s + 1) * self._grain_s + self._window_s
-        if self._answered and self._answered[-1][0] >= counts_until:
+        if self._answered and self._answered[-1][0] == counts_until:
             units += self._answered.pop()[1]
         self._answered.append((counts_until, units))
 
@@ -98,7 +98,7 @@ class SlidingWindow:
         """Return how long to wait until the units are free, in seconds."""
         now = anyio.current_time()
         wait_s = max(self._free_at(units, now), self._paused_until) - now
-        if now + wait_s > until:
+        if wait_s > 0 and now + wait_s > until:
             raise QuotaSpent(f"our {self._name} quota is used up", timedelta(seconds=wait_s))
         return wait_s
 

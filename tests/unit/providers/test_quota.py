@@ -1,0 +1,206 @@
+"""Whose quota a request spends, and what happens when it is spent."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from emailsync.config import GoogleLimits, LimitsSettings, LiveSettings, MicrosoftLimits, Settings
+from emailsync.domain.accounts import AccountId, AccountKey, TenantId
+from emailsync.domain.errors import QuotaSpent, Retryable
+from emailsync.providers.quota import AccountQuota, google_quota, microsoft_quota
+from emailsync.simulation.virtual_time import run_virtually
+
+
+def an_account() -> AccountKey:
+    return AccountKey(TenantId("acme"), AccountId(uuid4()))
+
+
+def settings(
+    google: GoogleLimits | None = None, microsoft: MicrosoftLimits | None = None
+) -> LiveSettings:
+    return LiveSettings(Settings(limits=_limits(google, microsoft)))
+
+
+def _limits(google: GoogleLimits | None, microsoft: MicrosoftLimits | None) -> LimitsSettings:
+    return LimitsSettings(google=google or GoogleLimits(), microsoft=microsoft or MicrosoftLimits())
+
+
+async def spend(quota: AccountQuota, units: int, *, seconds: float = 0) -> None:
+    async with quota.spend(units):
+        await anyio.sleep(seconds)
+
+
+def test_a_mailbox_gets_half_of_what_the_provider_allows_by_default() -> None:
+    google, microsoft = google_quota(settings()), microsoft_quota(settings())
+
+    assert google.of(an_account()).largest == 3_000
+    assert microsoft.of(an_account()).largest == 5_000
+    assert microsoft.of(an_account()).parallel == 2
+
+
+def test_one_mailbox_that_has_spent_its_quota_does_not_hold_up_another() -> None:
+    quota = google_quota(settings())
+    first, second = quota.of(an_account()), quota.of(an_account())
+
+    async def run() -> None:
+        await spend(first, 3_000)
+        with pytest.raises(QuotaSpent, match="mailbox"):
+            await spend(first, 1)
+        await spend(second, 3_000)
+
+    run_virtually(run())
+
+
+def test_all_that_ask_for_one_account_share_its_quota() -> None:
+    quota, key = google_quota(settings()), an_account()
+
+    async def run() -> None:
+        await spend(quota.of(key), 3_000)
+        with pytest.raises(QuotaSpent):
+            await spend(quota.of(key), 1)
+
+    run_virtually(run())
+
+
+def test_the_projects_quota_is_shared_by_all_mailboxes_and_divided_among_the_daemons() -> None:
+    live = settings(GoogleLimits(project_units_per_minute=12_000))
+    live.instances = 3
+    quota = google_quota(live)
+
+    async def run() -> None:
+        await spend(quota.of(an_account()), 1_500)
+        await spend(quota.of(an_account()), 500)
+        with pytest.raises(QuotaSpent, match="project"):
+            await spend(quota.of(an_account()), 1)
+        live.instances = 2
+        await spend(quota.of(an_account()), 1_000)
+
+    run_virtually(run())
+
+
+def test_a_mailbox_that_the_project_turns_away_has_spent_nothing() -> None:
+    live = settings(GoogleLimits(project_units_per_minute=6_000, user_units_per_minute=6_000))
+    quota, key = google_quota(live), an_account()
+
+    async def run() -> None:
+        await spend(quota.of(an_account()), 3_000)
+        with pytest.raises(QuotaSpent, match="project"):
+            await spend(quota.of(key), 3_000)
+        live.current = settings(GoogleLimits()).current
+        await spend(quota.of(key), 3_000)
+
+    run_virtually(run())
+
+
+def test_a_reload_changes_the_limits_of_mailboxes_in_use() -> None:
+    live = settings()
+    quota, key = google_quota(live), an_account()
+
+    async def run() -> None:
+        await spend(quota.of(key), 3_000)
+        live.current = settings(GoogleLimits(utilisation=1.0)).current
+        await spend(quota.of(key), 3_000)
+        with pytest.raises(QuotaSpent):
+            await spend(quota.of(key), 1)
+
+    run_virtually(run())
+
+
+def test_a_pause_of_one_mailbox_is_its_own_and_one_of_the_project_is_everybodys() -> None:
+    quota = google_quota(settings())
+    first, second = quota.of(an_account()), quota.of(an_account())
+
+    async def run() -> None:
+        first.pause(timedelta(seconds=30))
+        with pytest.raises(QuotaSpent, match="mailbox") as spent:
+            await spend(first, 1)
+        await spend(second, 1)
+        second.pause_project(None)
+        with pytest.raises(QuotaSpent, match="project") as project_spent:
+            await spend(quota.of(an_account()), 1)
+
+        assert spent.value.frees_in == timedelta(seconds=30)
+        assert project_spent.value.frees_in == timedelta(seconds=60)
+
+    run_virtually(run())
+
+
+def test_a_wait_in_place_ends_after_two_seconds_however_many_quotas_it_is_for() -> None:
+    live = settings(GoogleLimits(project_units_per_minute=6_000))
+    quota, key = google_quota(live), an_account()
+
+    async def run() -> float:
+        await spend(quota.of(key), 2_999)
+        await anyio.sleep(0.7)
+        await spend(quota.of(an_account()), 1)
+        await anyio.sleep(58.6)
+        await spend(quota.of(key), 3_000)
+        return anyio.current_time()
+
+    assert 60 < run_virtually(run()) <= 62
+
+
+def test_no_more_requests_run_at_once_than_the_mailbox_allows() -> None:
+    quota = microsoft_quota(settings()).of(an_account())
+    running: list[int] = [0]
+    peak: list[int] = []
+
+    async def ask(lanes: int) -> None:
+        async with quota.spend(1, lanes=lanes):
+            running[0] += lanes
+            peak.append(running[0])
+            await anyio.sleep(5)
+            running[0] -= lanes
+
+    async def run() -> float:
+        async with anyio.create_task_group() as group:
+            for lanes in (1, 2, 1, 2, 1, 1):
+                group.start_soon(ask, lanes)
+        return anyio.current_time()
+
+    took_s = run_virtually(run())
+
+    assert max(peak) == 2
+    assert took_s == 25  # 1, 2, 1, 2, then 1 and 1 together
+
+
+def test_a_batch_that_wants_more_lanes_than_there_are_takes_them_all() -> None:
+    live = settings()
+    quota = microsoft_quota(live).of(an_account())
+
+    async def run() -> None:
+        async with quota.spend(20, lanes=20):
+            with pytest.raises(TimeoutError), anyio.fail_after(60):
+                await spend(quota, 1)
+            live.current = settings(microsoft=MicrosoftLimits(utilisation=1.0)).current
+            await spend(quota, 1)
+
+    run_virtually(run())
+
+
+def test_a_request_that_costs_more_than_the_quota_allows_at_all_fails_visibly() -> None:
+    quota = google_quota(settings(GoogleLimits(user_units_per_minute=100))).of(an_account())
+
+    async def run() -> None:
+        assert quota.largest == 50
+        with pytest.raises(Retryable):
+            await spend(quota, 51)
+
+    run_virtually(run())
+
+
+def test_idle_mailboxes_are_forgotten_and_busy_ones_are_not() -> None:
+    quota, busy = google_quota(settings()), an_account()
+
+    async def run() -> None:
+        async with quota.of(busy).spend(3_000):
+            for _ in range(2_000):
+                await spend(quota.of(an_account()), 1)
+                await anyio.sleep(1)
+            assert len(quota._mailboxes) < 200
+            with pytest.raises(QuotaSpent):
+                await spend(quota.of(busy), 1)
+
+    run_virtually(run())

@@ -37,17 +37,6 @@ class StaticTokens:
         return self._mailboxes.get(token)
 
 
-class Emulator(Protocol):
-    """One provider: what it answers, and what happens in its mailboxes by itself."""
-
-    @property
-    def app(self) -> ASGIApp:
-        """Return the application, its control API under `/_control` included."""
-
-    async def live(self) -> None:
-        """Let time pass in the mailboxes until cancelled; return when nothing would happen."""
-
-
 class _Connection(H11Protocol):
     """A connection whose application can end it."""
 

@@ -25,7 +25,8 @@ from emailsync.domain.runs import SyncCounts
 from emailsync.mime.pool import MimeParser
 from emailsync.providers.registry import session_openers
 from emailsync.store.database import open_database
-from emailsync.store.mail import PostgresMailStore, seal_credentials
+from emailsync.store.mail import PostgresMailStore
+from emailsync.store.sealing import seal_credentials
 from emailsync.sync.progress import QUANTUM, Progress
 from emailsync.sync.run_job import RunJob
 

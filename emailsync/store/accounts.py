@@ -19,8 +19,8 @@ from emailsync.domain.errors import Misconfigured
 from emailsync.domain.priority import Priority, priority_of
 from emailsync.domain.runs import RunResult
 from emailsync.store.database import Connection, Database
-from emailsync.store.mail import seal_credentials
 from emailsync.store.queries import load_queries
+from emailsync.store.sealing import seal_credentials
 from emailsync.store.text import pg_json, pg_text
 
 SQL: Final = load_queries("accounts")

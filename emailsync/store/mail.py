@@ -3,16 +3,16 @@
 Decides what a refused page means; what a page writes is page_writer.py's.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 import orjson
 
 from emailsync.config import LiveSettings
-from emailsync.crypto import DecryptionFailed, KeyRing, Secret
-from emailsync.domain.accounts import AccountKey, Lease, ProviderType
-from emailsync.domain.errors import LeaseLost, Misconfigured
+from emailsync.crypto import KeyRing
+from emailsync.domain.accounts import Lease, ProviderType
+from emailsync.domain.errors import LeaseLost
 from emailsync.domain.folders import AccountCursor
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.pages import PageResult, ReadyPage
@@ -20,11 +20,11 @@ from emailsync.ports import Account, Turn
 from emailsync.store.database import Connection, Database, is_data_error
 from emailsync.store.page_writer import PageWriter, is_all_new
 from emailsync.store.queries import load_queries
+from emailsync.store.sealing import open_credentials
 from emailsync.store.statistics import PlannerStatistics
 from emailsync.store.stored_mail import PostgresStoredMail, hold_lease
 
 SQL: Final = load_queries("folders")
-CREDENTIALS: Final = "credentials"  #: the column, which the ciphertext is bound to
 
 
 class PostgresMailStore:
@@ -143,24 +143,3 @@ class PostgresMailStore:
 async def _come(turn: Turn | None) -> None:
     if turn is not None:
         await turn.wait()
-
-
-def seal_credentials(keys: KeyRing, key: AccountKey, credentials: Mapping[str, Secret]) -> bytes:
-    """Return the credentials as the column holds them."""
-    clear = orjson.dumps({name: secret.reveal() for name, secret in credentials.items()})
-    return keys.encrypt(clear, key, CREDENTIALS)
-
-
-def open_credentials(keys: KeyRing, key: AccountKey, sealed: bytes | None) -> dict[str, Secret]:
-    """Return what `seal_credentials` was given; no column, no credentials.
-
-    Raises:
-        Misconfigured: they cannot be decrypted with the keys at hand.
-    """
-    if sealed is None:
-        return {}
-    try:
-        clear = orjson.loads(keys.decrypt(sealed, key, CREDENTIALS))
-    except DecryptionFailed as error:
-        raise Misconfigured(str(error)) from error
-    return {name: Secret(value) for name, value in clear.items()}

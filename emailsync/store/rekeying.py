@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from asyncpg import Record
-
 from emailsync.crypto import DecryptionFailed, KeyRing, key_id_of
 from emailsync.domain.accounts import AccountId, AccountKey, TenantId
 from emailsync.store.database import Connection, Database
-from emailsync.store.mail import CREDENTIALS
 from emailsync.store.queries import load_queries
+from emailsync.store.sealing import seal_anew
 
-SQL: Final = load_queries("accounts")
+SQL: Final = load_queries("credentials")
 BATCH: Final = 100
 
 
@@ -40,11 +38,10 @@ async def rekey(database: Database, keys: KeyRing) -> Rekeyed:
             for row in rows:
                 key = AccountKey(TenantId(row["tenant_id"]), AccountId(row["id"]))
                 try:
-                    if key_id_of(row["credentials"]) == keys.newest:
-                        current += 1
-                    else:
-                        await _reseal(connection, keys, key, row)
+                    if await _seal_anew(connection, keys, key, row["credentials"]):
                         changed += 1
+                    else:
+                        current += 1
                 except DecryptionFailed:
                     unreadable.append(key)
         if len(rows) < BATCH:
@@ -52,7 +49,13 @@ async def rekey(database: Database, keys: KeyRing) -> Rekeyed:
         after = (rows[-1]["tenant_id"], rows[-1]["id"])
 
 
-async def _reseal(connection: Connection, keys: KeyRing, key: AccountKey, row: Record) -> None:
-    clear = keys.decrypt(row["credentials"], key, CREDENTIALS)
-    sealed = keys.encrypt(clear, key, CREDENTIALS)
-    await connection.execute(SQL["reseal"], *row, sealed)
+async def _seal_anew(
+    connection: Connection, keys: KeyRing, key: AccountKey, sealed: bytes | None
+) -> bool:
+    """Return whether there was a need; what a daemon renews meanwhile is sealed anew as well."""
+    while sealed is not None and key_id_of(sealed) != keys.newest:
+        values = key.tenant_id, key.account_id, sealed, seal_anew(keys, key, sealed)
+        if await connection.fetchval(SQL["seal_anew"], *values):
+            return True
+        sealed = await connection.fetchval(SQL["sealed_of"], key.tenant_id, key.account_id)
+    return False

@@ -19,6 +19,8 @@ CREATE TABLE provider_configs (
     email_address text NOT NULL CHECK (length(email_address) BETWEEN 1 AND 320),
     settings jsonb NOT NULL DEFAULT '{}',
     credentials bytea,                              -- v1|key id|nonce|ciphertext, see crypto.py
+    credentials_version bigint NOT NULL DEFAULT 0,  -- grows when they are replaced, not when sealed anew
+    renewal_until timestamptz,                      -- somebody is renewing them until then; NULL: nobody
     endpoint text NOT NULL,                         -- host:port, or the API's host: key of `circuits`
     status text NOT NULL DEFAULT 'active'
         CHECK (status IN ('active', 'needs_reconnect', 'paused', 'error')),

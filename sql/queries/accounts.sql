@@ -49,10 +49,11 @@ WHERE tenant_id = $1 AND id = $2
 RETURNING id
 
 -- name: set_credentials
--- Replace the credentials, so that no run with the old ones reports them refused.
+-- Replace the credentials, so that no run with the old ones reports them refused, nor renews them.
 UPDATE provider_configs
-SET credentials = $3, lease_epoch = lease_epoch + 1, lease_owner = NULL, lease_until = '-infinity',
-    updated_at = now()
+SET credentials = $3, credentials_version = credentials_version + 1, renewal_until = NULL,
+    lease_epoch = lease_epoch + 1, lease_owner = NULL,
+    lease_until = '-infinity', updated_at = now()
 WHERE tenant_id = $1 AND id = $2
 RETURNING id
 
@@ -87,14 +88,3 @@ SELECT now() AS now, count(*) AS folders,
     coalesce(sum(remote_count), 0)::bigint AS remote_messages,
     (SELECT count(*) FROM quarantine WHERE tenant_id = $1 AND provider_id = $2) AS quarantined
 FROM folders WHERE tenant_id = $1 AND provider_id = $2
-
--- name: sealed
--- Return credentials in the order of their keys, $3 at a time, after the key ($1, $2).
-SELECT tenant_id, id, credentials FROM provider_configs
-WHERE (tenant_id, id) > ($1, $2) AND credentials IS NOT NULL
-ORDER BY tenant_id, id LIMIT $3
-
--- name: reseal
--- Replace the credentials $3 by the same under another key, unless they were changed meanwhile.
-UPDATE provider_configs SET credentials = $4
-WHERE tenant_id = $1 AND id = $2 AND credentials = $3

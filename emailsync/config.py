@@ -259,13 +259,19 @@ class CircuitSettings(Section):
 
 
 class OAuthClientSettings(Section):
-    """`[oauth.google]`: the registered client; the URLs point at another host when given."""
+    """What both have in common: the registered client; the URLs point at another host if given."""
 
     client_id: str | None = None
     client_secret_file: Path | None = None
     token_url: WebAddress | None = None
     auth_url: WebAddress | None = None
     api_url: WebAddress | None = None
+
+
+class GoogleOAuthSettings(OAuthClientSettings):
+    """`[oauth.google]`."""
+
+    service_account_file: Path | None = None  #: a JSON key, with domain-wide delegation
 
 
 class MicrosoftOAuthSettings(OAuthClientSettings):
@@ -277,7 +283,7 @@ class MicrosoftOAuthSettings(OAuthClientSettings):
 class OAuthSettings(Section):
     """`[oauth]`."""
 
-    google: OAuthClientSettings = OAuthClientSettings()
+    google: GoogleOAuthSettings = GoogleOAuthSettings()
     microsoft: MicrosoftOAuthSettings = MicrosoftOAuthSettings()
 
 

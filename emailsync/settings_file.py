@@ -33,6 +33,7 @@ FILES: Final[Sequence[KeyPath]] = (
     ("credentials", "key_file"),
     ("imap", "ca_file"),
     ("oauth", "google", "client_secret_file"),
+    ("oauth", "google", "service_account_file"),
     ("oauth", "microsoft", "client_secret_file"),
 )
 

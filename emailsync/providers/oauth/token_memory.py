@@ -1,0 +1,58 @@
+"""Credentials in memory, with the manners of the vault in the database: one renewal at a time.
+
+For tokens that need no keeping, since our own registration gets new ones at any time, and for an
+account that is tried before it is stored.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import Final
+
+import anyio
+
+from emailsync.crypto import Secret
+
+MOST_KEPT: Final = 20_000  #: a kilobyte each; whose token was forgotten gets another one
+
+Renewal = Callable[[Mapping[str, Secret]], Awaitable[Mapping[str, Secret] | None]]
+
+
+class _Place:
+    def __init__(self, credentials: Mapping[str, Secret]) -> None:
+        self.credentials = credentials
+        self.lock = anyio.Lock()
+
+
+class TokenMemory:
+    """A `CredentialVault` of this process alone."""
+
+    def __init__(self, credentials: Mapping[Hashable, Mapping[str, Secret]] | None = None) -> None:
+        self._places: OrderedDict[Hashable, _Place] = OrderedDict()
+        for key, each in (credentials or {}).items():
+            self._places[key] = _Place(each)
+
+    def held(self, key: Hashable) -> Mapping[str, Secret]:
+        """Return what is held of `key` now."""
+        place = self._places.get(key)
+        return place.credentials if place else {}
+
+    async def renew(self, key: Hashable, renewal: Renewal) -> Mapping[str, Secret]:
+        """Let `renewal` replace what is held; see `CredentialVault`."""
+        place = self._place(key)
+        async with place.lock:
+            renewed = await renewal(place.credentials)
+            if renewed is not None:
+                place.credentials = renewed
+            return place.credentials
+
+    def _place(self, key: Hashable) -> _Place:
+        if key not in self._places:
+            self._forget_one()
+            self._places[key] = _Place({})
+        self._places.move_to_end(key)
+        return self._places[key]
+
+    def _forget_one(self) -> None:
+        oldest = next(iter(self._places.items()), None)
+        if oldest and len(self._places) >= MOST_KEPT and not oldest[1].lock.locked():
+            del self._places[oldest[0]]

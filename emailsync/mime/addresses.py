@@ -6,6 +6,7 @@ separates nothing. One pass over tokens, linear whatever comes.
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
 from emailsync.domain.mail import Address
@@ -28,6 +29,7 @@ _TOKEN: Final = re.compile(
     r"|>",
     re.ASCII | re.DOTALL,
 )
+_USUAL_CHARS: Final = 200  #: longer fields are not worth remembering
 _SEPARATORS: Final = frozenset(",;")
 _GROUP_START: Final = frozenset(":")
 _BRACKETS: Final = re.compile(r'[()"]')
@@ -39,7 +41,8 @@ def parse_addresses(values: Iterable[str]) -> tuple[list[Address], bool]:
     """Return the addresses of all fields of one name, groups flattened; and whether all fit."""
     found: list[Address] = []
     for value in values:
-        for address in _mailboxes(value):
+        usual = len(value) <= _USUAL_CHARS
+        for address in _usual_mailboxes(value) if usual else _mailboxes(value):
             if len(found) >= MAX_ADDRESSES:
                 return found, False
             found.append(address)
@@ -56,6 +59,12 @@ def _mailboxes(value: str) -> Iterator[Address]:
         position = simple.end()
     if position < len(value):
         yield from _difficult_mailboxes(value[position:])
+
+
+@lru_cache(maxsize=2048)
+def _usual_mailboxes(value: str) -> tuple[Address, ...]:
+    """Remember them: the same people write to the same people again and again."""
+    return tuple(_mailboxes(value))
 
 
 def _difficult_mailboxes(value: str) -> Iterator[Address]:

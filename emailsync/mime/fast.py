@@ -53,7 +53,7 @@ def parse_fast(raw: bytes) -> ParsedMessage:
         raise Refused("costly")
     try:
         root = fast_mail_parser.parse_email_tree(raw)
-        return assemble(block.fields, _leaves(raw, block, root), decode_strictly, [])
+        return assemble(block, _leaves(raw, block, root), decode_strictly, [])
     except (KeyboardInterrupt, SystemExit, Refused):
         raise
     except BaseException as error:  # a panic of the compiled code is no Exception

@@ -22,7 +22,11 @@ Fields = Mapping[str, Sequence[str]]
 BLANKS: Final = " \t\r\n"  #: what strip() removes of raw text: by default it takes 8-bit bytes too
 
 _FOLD: Final = re.compile(r"\n[ \t]+")
-_LINE: Final = re.compile(r"(?:([!-9;-~]+)([ \t]*):([^\n]*)|([^\n]*))\n?")  # RFC 5322 section 2.2
+_NAME: Final = re.compile(r"[!-9;-~]+")  # RFC 5322 section 2.2
+_USUAL_NAME_CHARS: Final = 76  #: longer names are not worth remembering
+_CONTENT: Final = (
+    "content-type", "content-transfer-encoding", "content-disposition", "content-id",
+)  # fmt: skip
 _ENVELOPE: Final = ("From ", ">From ")  # left behind by mbox files
 _ENCODED_WORD: Final = re.compile(  # RFC 2047 section 2, RFC 2231 section 5; spaces are tolerated
     r"=\?([A-Za-z0-9_.:()+-]{1,40})(?:\*[A-Za-z0-9-]*)?\?([bBqQ])\?([^?]*)\?="
@@ -38,6 +42,7 @@ class HeaderBlock:
     fields: Fields
     body_start: int
     is_clean: bool  #: every line was a field or a fold, and line breaks were not mixed
+    is_plain: bool = False  #: nothing in it needs decoding
     problem: str | None = None
 
 
@@ -65,7 +70,8 @@ def split_headers(
     pairs = len(block) - len(text)
     one_kind_of_break = "\r" not in text and pairs in (0, text.count("\n"))
     clean = well_written and problem is None and one_kind_of_break and "\0" not in text
-    return HeaderBlock(fields, body_start, is_clean=clean, problem=problem)
+    plain = "=?" not in text and text.isascii()
+    return HeaderBlock(fields, body_start, is_clean=clean, is_plain=plain, problem=problem)
 
 
 def _end_of_headers(raw: bytes, start: int, end: int) -> tuple[int, int]:
@@ -87,15 +93,29 @@ def _fields(text: str) -> tuple[dict[str, list[str]], int | None, bool]:
     """
     fields: dict[str, list[str]] = {}
     well_written = True
-    for number, (name, blanks, value, line) in enumerate(_LINE.findall(_FOLD.sub(" ", text))):
-        if name:
-            fields.setdefault(name.lower(), []).append(value.strip(BLANKS))
-            well_written &= not blanks
-        elif line.strip(BLANKS):
+    for number, line in enumerate(_FOLD.sub(" ", text).split("\n")):
+        written, colon, value = line.partition(":")
+        name = _usual_name(written) if colon and len(written) <= _USUAL_NAME_CHARS else None
+        if name is None and line.strip(BLANKS):
             well_written = False
-            if not line.startswith(_ENVELOPE):
+            name = _odd_name(written) if colon else None
+            if name is None and not line.startswith(_ENVELOPE):
                 return fields, number, False
+        if name is not None:
+            fields.setdefault(name, []).append(value.strip(BLANKS))
     return fields, None, well_written
+
+
+@lru_cache(maxsize=1024)
+def _usual_name(written: str) -> str | None:
+    """Return the name in lower case, if it is one: all mail shares some hundred."""
+    return written.lower() if _NAME.fullmatch(written) else None
+
+
+def _odd_name(written: str) -> str | None:
+    """Return the name of a field that is very long, or has blanks before its colon."""
+    name = written.rstrip(" \t")
+    return name.lower() if _NAME.fullmatch(name) else None
 
 
 def _offset_of_line(block: bytes, unfolded_number: int) -> int:
@@ -112,11 +132,7 @@ def _offset_of_line(block: bytes, unfolded_number: int) -> int:
 
 def content_fields(fields: Fields) -> dict[str, str]:
     """Return what an entity's header says of its content, decoded; the first of each name."""
-    return {
-        name: decode_text(values[0])
-        for name, values in fields.items()
-        if name.startswith("content-")
-    }
+    return {name: decode_text(fields[name][0]) for name in _CONTENT if name in fields}
 
 
 def first(fields: Fields, name: str) -> str | None:
@@ -125,11 +141,13 @@ def first(fields: Fields, name: str) -> str | None:
     return values[0] if values else None
 
 
-def decode_fields(fields: Fields) -> dict[str, list[str]]:
+def decoded_fields(block: HeaderBlock) -> Fields:
     """Return all fields as text."""
+    if block.is_plain:
+        return block.fields
     return {
         name: [v if "=?" not in v and v.isascii() else decode_text(v) for v in values]
-        for name, values in fields.items()
+        for name, values in block.fields.items()
     }
 
 

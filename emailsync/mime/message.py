@@ -11,7 +11,7 @@ from typing import Final
 from emailsync.domain.mail import Address, Attachment, ParsedMessage
 from emailsync.mime.addresses import MAX_ADDRESSES, parse_addresses
 from emailsync.mime.dates import parse_date
-from emailsync.mime.headers import Fields, decode_fields, first
+from emailsync.mime.headers import Fields, HeaderBlock, decoded_fields, first
 from emailsync.mime.parts import Part
 from emailsync.mime.snippet import snippet
 from emailsync.mime.threading_keys import threading_keys
@@ -24,21 +24,21 @@ TextDecoder = Callable[[bytes, str | None], str]
 
 
 def assemble(
-    fields: Fields, parts: Iterable[Part], decode: TextDecoder, problems: list[str]
+    block: HeaderBlock, parts: Iterable[Part], decode: TextDecoder, problems: list[str]
 ) -> ParsedMessage:
     """Build the message.
 
     Args:
-        fields: the message's own header.
+        block: the message's own header.
         parts: its leaves in their order; read once, so that one part's bytes are held at a time.
         decode: bytes and declared charset to text; what it raises passes through.
         problems: what could not be read so far; the message's own are added.
     """
     texts, htmls, attachments = _sort_out(parts, decode, problems)
     body_text, body_html = _joined(texts, problems), _joined(htmls, problems)
+    fields, headers = block.fields, decoded_fields(block)
     keys = threading_keys(fields)
     senders = _addresses(fields, "from", problems)
-    headers = decode_fields(fields)
     return ParsedMessage(
         message_id=keys.message_id,
         in_reply_to=keys.in_reply_to,

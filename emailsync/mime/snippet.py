@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 SNIPPET_CHARS: Final = 200  #: two lines of a message list
+_USUAL_WORDS: Final = SNIPPET_CHARS // 5  #: as long as words are, enough
 _MAX_WORDS: Final = SNIPPET_CHARS // 2 + 1  #: of one letter and a blank each
 _TEXT_WINDOW_CHARS: Final = 4 * 1024
 _LINE_WINDOW_CHARS: Final = 1024  #: padding included
@@ -39,10 +40,15 @@ def _own_words(text: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    line = " ".join(text.split(None, _MAX_WORDS)[:_MAX_WORDS])[:_LINE_WINDOW_CHARS]
-    if not line.isascii():
-        line = " ".join(_PADDING.sub("", line).split())
+    line = _first_words(text, _USUAL_WORDS)
+    if len(line) < SNIPPET_CHARS:
+        line = _first_words(text, _MAX_WORDS)
     return line[:SNIPPET_CHARS].rstrip()
+
+
+def _first_words(text: str, count: int) -> str:
+    line = " ".join(text.split(None, count)[:count])[:_LINE_WINDOW_CHARS]
+    return line if line.isascii() else " ".join(_PADDING.sub("", line).split())
 
 
 def _strip_tags(source: str) -> str:

@@ -23,7 +23,7 @@ def parse_tolerantly(raw: bytes) -> ParsedMessage:
         block = split_headers(raw)
         problems = [block.problem] if block.problem else []
         parts = read_parts(raw, block, problems)
-        return assemble(block.fields, parts, Detective().decode, problems)
+        return assemble(block, parts, Detective().decode, problems)
     except Exception as error:  # noqa: BLE001 - a message must never fail its page
         return parse_headers_only(raw, f"body not read: {type(error).__name__}")
 
@@ -32,7 +32,7 @@ def parse_headers_only(raw: bytes, problem: str) -> ParsedMessage:
     """Read what the bounded beginning of the header says; for messages no parser survives."""
     try:
         block = split_headers(raw, limit_bytes=MAX_HEADERS_ONLY_BYTES)
-        return assemble(block.fields, (), Detective().decode, [problem])
+        return assemble(block, (), Detective().decode, [problem])
     except Exception:  # noqa: BLE001 - the last resort may not fail either
         return ParsedMessage(parse_error=problem)
 

@@ -55,6 +55,7 @@ class _Gzip:
     def __init__(self, damaged: Callable[[], ServerRefused]) -> None:
         self._inflater = zlib.decompressobj(GZIP_WINDOW)
         self._damaged = damaged
+        self._is_whole = True  # nothing is a whole body as well: a 204's
 
     def decode(self, chunk: bytes, limit: int) -> bytes:
         """Return what the chunk expands to, but no more than `limit` bytes, which is not 0."""
@@ -64,10 +65,11 @@ class _Gzip:
             raise self._damaged() from error
         if self._inflater.unused_data:
             raise self._damaged()
+        self._is_whole = self._inflater.eof
         return part
 
     def finish(self) -> None:
-        if not self._inflater.eof:
+        if not self._is_whole:
             raise self._damaged()
 
 

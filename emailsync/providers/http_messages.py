@@ -23,7 +23,7 @@ class ApiRequest:
     method: str
     url: str  #: a path under the base URL, beginning with "/", or a link that the provider gave
     params: Sequence[tuple[str, str]] = ()  #: appended to the URL; names may repeat
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     content: bytes | None = field(default=None, repr=False)
 
 

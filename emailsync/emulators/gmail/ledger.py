@@ -268,7 +268,8 @@ class GmailMailbox:
             self._label(label)
         self._last_message_id += 1 + self._last_message_id % 7
         identifier = f"{self._last_message_id:016x}"
-        known = (self._threads[other] for other in references if other in self._threads)
+        names = (*references, *own_id)  # a second copy joins the thread of the first
+        known = (self._threads[name] for name in names if name in self._threads)
         message = GmailMessage(
             id=identifier,
             thread_id=next(known, identifier),
@@ -277,7 +278,7 @@ class GmailMailbox:
             history_id=0,
             content=content,
         )
-        for name in (*own_id, *references):
+        for name in names:
             self._threads.setdefault(name, message.thread_id)
         self.messages[identifier] = message
         insort(self._order, (message.internal_date, identifier))

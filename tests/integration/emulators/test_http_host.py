@@ -155,11 +155,14 @@ async def test_a_server_that_stops_cuts_what_is_under_way() -> None:
     faults.latency_s = 60
     routes = [Route("/items/{id}", item)]
 
-    async with httpx.AsyncClient() as client, asyncio.TaskGroup() as group:
-        async with serve(emulated(routes, faults, usage)) as base_url:
-            answer = group.create_task(_got(client, f"{base_url}/items/1"))
-            while not usage.requests:
-                await asyncio.sleep(0.001)
+    async with (
+        httpx.AsyncClient() as client,
+        asyncio.TaskGroup() as group,
+        serve(emulated(routes, faults, usage)) as base_url,
+    ):
+        answer = group.create_task(_got(client, f"{base_url}/items/1"))
+        while not usage.requests:
+            await asyncio.sleep(0.001)
 
     assert answer.result() is None
 

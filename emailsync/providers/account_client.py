@@ -89,13 +89,14 @@ class AccountClient:
     def judge(self, answer: Answer) -> SyncError | None:
         """Return why an answer, or one part of a batch's answer, cannot be used; None: it can.
 
-        When the provider asked for a pause, the quota keeps it from now on.
+        When the provider asked for a pause, the quota keeps it from now on. One that names no time
+        for a mailbox pauses nothing here: the job ends, or asks for less at once.
         """
         if answer.status in SUCCESSES:
             return None
         error = self._refusal(answer) or failure_of_answer(answer, self._http.host)
         if isinstance(error, ProjectThrottled):
             self.quota.pause_project(error.retry_after)
-        elif isinstance(error, Throttled):
+        elif isinstance(error, Throttled) and error.retry_after:
             self.quota.pause(error.retry_after)
         return error

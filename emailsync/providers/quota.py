@@ -139,9 +139,9 @@ class AccountQuota:
         finally:
             mailbox.users -= 1
 
-    def pause(self, wait: timedelta | None) -> None:
-        """Send nothing more of this account for a time; None: the provider named none."""
-        self._provider.mailbox(self._key).window.pause(wait or THROTTLE_WAIT)
+    def pause(self, wait: timedelta) -> None:
+        """Send nothing more of this account for a time."""
+        self._provider.mailbox(self._key).window.pause(wait)
 
     def pause_project(self, wait: timedelta | None) -> None:
         """Send nothing more of any account for a time; None: the provider named none."""

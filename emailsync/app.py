@@ -36,6 +36,7 @@ from emailsync.scheduling.live_pipeline import LivePipeline
 from emailsync.sd_notify import ServiceManager
 from emailsync.secret_files import open_key_ring, open_tokens
 from emailsync.settings_file import ConfigInvalid, live_changes, restart_needed, with_live_keys
+from emailsync.store.credential_vault import PostgresCredentialVault
 from emailsync.store.database import Database
 from emailsync.store.leases import PostgresLeaseStore
 from emailsync.store.mail import PostgresMailStore
@@ -85,17 +86,17 @@ async def open_syncing(
     """Build what a sync needs, from the database's rows to the provider's sockets."""
     mail = PostgresMailStore(database, keys, live)
     leases = PostgresLeaseStore(database, live, instance_id)
-    with session_openers(live) as openers:
-        async with MimeParser() as parser:
-            engine = SyncEngine(
-                settings=live,
-                store=leases,
-                run_job=RunJob(mail, openers, parser),
-                clock=clock,
-                metrics=metrics,
-                instance_id=instance_id,
-            )
-            yield Syncing(engine, leases)
+    vault = PostgresCredentialVault(database, keys)
+    async with session_openers(live, vault, clock) as openers, MimeParser() as parser:
+        engine = SyncEngine(
+            settings=live,
+            store=leases,
+            run_job=RunJob(mail, openers, parser),
+            clock=clock,
+            metrics=metrics,
+            instance_id=instance_id,
+        )
+        yield Syncing(engine, leases)
 
 
 def instance_name(settings: Settings) -> str:

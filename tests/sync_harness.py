@@ -16,6 +16,7 @@ import asyncpg
 import orjson
 
 from dovecot_mailbox import DovecotMailbox, Snapshot, StoredMessage
+from emailsync.app import SystemClock
 from emailsync.config import ImapSettings, LiveSettings, Settings, StoreSettings
 from emailsync.crypto import KeyRing, Secret, generate_key_file
 from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
@@ -24,6 +25,7 @@ from emailsync.domain.priority import Priority
 from emailsync.domain.runs import SyncCounts
 from emailsync.mime.pool import MimeParser
 from emailsync.providers.registry import session_openers
+from emailsync.store.credential_vault import PostgresCredentialVault
 from emailsync.store.database import open_database
 from emailsync.store.mail import PostgresMailStore
 from emailsync.store.sealing import seal_credentials
@@ -153,10 +155,12 @@ async def synced_account(
         async with (
             open_database(database_url, pool_max=4) as database,
             MimeParser() as parser,
+            session_openers(
+                settings, PostgresCredentialVault(database, keys), SystemClock()
+            ) as openers,
         ):
-            with session_openers(settings) as openers:
-                run_job = RunJob(PostgresMailStore(database, keys, settings), openers, parser)
-                yield SyncedAccount(mailbox, _job(key, f"{host}:{port}"), run_job, connection)
+            run_job = RunJob(PostgresMailStore(database, keys, settings), openers, parser)
+            yield SyncedAccount(mailbox, _job(key, f"{host}:{port}"), run_job, connection)
     finally:
         await connection.close()
 

@@ -1,7 +1,7 @@
 """`emailsyncd account ...` and `rekey`: what the operator does with accounts."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -69,7 +69,8 @@ async def add(new: NewAccount, settings: Settings, answer: Answer, *, test: bool
                 settings=new.settings,
                 credentials=new.credentials,
             )
-            await try_login(settings, account, failed="nothing was added")
+            credentials = await try_login(settings, account, failed="nothing was added")
+            new = replace(new, credentials=credentials)
         key = await installation.accounts.add(new)
     answer.say(
         f"added {new.email_address} of tenant {new.tenant_id} as {key.account_id}",
@@ -135,7 +136,7 @@ async def resume(
                 raise CommandFailed(
                     f"{which} has no password: it is no IMAP account", ExitCode.USAGE
                 )
-            credentials = {"password": password}
+            credentials: Mapping[str, Secret] = {"password": password}
             if test:
                 tried = Account(
                     key=account.key,
@@ -144,7 +145,7 @@ async def resume(
                     settings=account.settings,
                     credentials=credentials,
                 )
-                await try_login(settings, tried, failed="nothing was changed")
+                credentials = await try_login(settings, tried, failed="nothing was changed")
             await installation.accounts.set_credentials(account.key, credentials)
     return await _change(which, AccountStore.resume, "resumed", settings, answer)
 

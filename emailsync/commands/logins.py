@@ -4,36 +4,42 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from emailsync.app import SystemClock
 from emailsync.commands.output import CommandFailed
 from emailsync.config import LiveSettings, Settings
+from emailsync.crypto import Secret
 from emailsync.domain.errors import (
     AuthRefused,
     AuthUnproven,
     Misconfigured,
+    OperatorMustAct,
     SyncError,
     Unreachable,
 )
 from emailsync.ports import Account
 from emailsync.providers.imap.dialling import Security
 from emailsync.providers.network import not_allowed
+from emailsync.providers.oauth.token_memory import TokenMemory
 from emailsync.providers.registry import session_openers
 
 
-async def try_login(settings: Settings, account: Account, *, failed: str) -> None:
-    """Log in as the daemon would.
+async def try_login(settings: Settings, account: Account, *, failed: str) -> Mapping[str, Secret]:
+    """Log in as the daemon would; return the credentials as they are to be stored after that.
 
     Raises:
         CommandFailed: it does not work; the message says what did not happen, why, and what to do.
     """
-    with session_openers(LiveSettings(settings)) as openers:
+    vault = TokenMemory({account.key: account.credentials})
+    async with session_openers(LiveSettings(settings), vault, SystemClock()) as openers:
         opener = openers.get(account.provider_type)
         if opener is None:
             raise CommandFailed(f"this version does not sync {account.provider_type} accounts")
         try:
             await opener.test(account)
         except SyncError as error:
-            told = (f"{failed}: {error}", _advice(error, settings, account.settings))
+            told = (f"{failed}: {error}", _advice(error, settings, account))
             raise CommandFailed("; ".join(filter(None, told))) from error
+    return vault.held(account.key)
 
 
 def is_sent_in_clear(account_settings: Mapping[str, Any]) -> bool:
@@ -50,19 +56,28 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _advice(error: SyncError, settings: Settings, account_settings: Mapping[str, Any]) -> str:
+def _advice(error: SyncError, settings: Settings, account: Account) -> str:
     """Return what to do; nothing when the error says it, or when another try would not help."""
+    has_password = "password" in account.credentials
     match error:
+        case OperatorMustAct():
+            return ""
         case Misconfigured():
-            barred = not_allowed(account_settings["host"], account_settings["port"])
-            return _what_is_allowed(settings) if str(error) == str(barred) else ""
+            return _what_is_allowed(settings) if _is_barred(error, account.settings) else ""
+        case AuthRefused() | AuthUnproven() if not has_password:
+            advice = "check that the token was issued for this mailbox and to this client"
         case AuthRefused() | AuthUnproven():
             advice = "check user name and password (many providers want an app password)"
-        case Unreachable():
+        case Unreachable() if has_password:
             advice = "check host, port and security"
         case _:
             advice = "try again later"
     return f"{advice}, or skip this test with --no-test"
+
+
+def _is_barred(error: Misconfigured, settings: Mapping[str, Any]) -> bool:
+    """Return whether the configuration does not allow an IMAP account's server."""
+    return "host" in settings and str(error) == str(not_allowed(settings["host"], settings["port"]))
 
 
 def _what_is_allowed(settings: Settings) -> str:

@@ -2,26 +2,29 @@
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, Literal
 
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emailsync.config import LiveSettings
 from emailsync.crypto import Secret
-from emailsync.domain.errors import Misconfigured
+from emailsync.domain.errors import AuthRefused, AuthUnproven, Misconfigured
 from emailsync.ports import Account, StoredMail
 from emailsync.providers.imap.bodies import BodyFetcher
 from emailsync.providers.imap.connection import ImapConnection, connect
 from emailsync.providers.imap.dialling import ImapTarget, Security
-from emailsync.providers.imap.login import Login, PasswordLogin, TokenLogin
+from emailsync.providers.imap.login import PasswordLogin, TokenLogin
 from emailsync.providers.imap.protocol import WireLimits
 from emailsync.providers.imap.session import ImapSession
 from emailsync.providers.network import HostResolver
+from emailsync.providers.oauth.audiences import Audience
+from emailsync.providers.oauth.tokens import AccountTokens, OAuthTokens
 
 LITERAL_SLACK_BYTES: Final = 16 * 1024 * 1024
 """A message may be larger than the server announced: converted line ends, a stale cache."""
+AUDIENCES: Final = {"google": Audience.GOOGLE_IMAP, "microsoft": Audience.OUTLOOK_IMAP}
 
 
 class ImapAccountSettings(BaseModel):
@@ -33,6 +36,10 @@ class ImapAccountSettings(BaseModel):
     port: int = Field(ge=1, le=65_535)
     security: Security
     username: str = Field(min_length=1, max_length=320)
+    oauth: Literal["google", "microsoft"] | None = None  #: who issues its tokens; None: a password
+    auth: str | None = None  #: this and the next two: how it comes to them, see SignIn
+    permission: str | None = None
+    tenant: str | None = None
 
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> "ImapAccountSettings":
@@ -53,11 +60,16 @@ class ImapOpener:
     """The `SessionOpener` of IMAP; one a daemon."""
 
     def __init__(
-        self, settings: LiveSettings, resolver: HostResolver, tls_context: ssl.SSLContext
+        self,
+        settings: LiveSettings,
+        resolver: HostResolver,
+        tls_context: ssl.SSLContext,
+        tokens: OAuthTokens,
     ) -> None:
         self._settings = settings
         self._resolver = resolver
         self._tls_context = tls_context
+        self._tokens = tokens
         self._large_lane = anyio.Semaphore(1)
 
     @asynccontextmanager
@@ -80,7 +92,6 @@ class ImapOpener:
     @asynccontextmanager
     async def _connected(self, account: Account) -> AsyncIterator[ImapConnection]:
         settings = ImapAccountSettings.read(account.settings)
-        login = _login(settings, account.credentials)
         pinned = await self._resolver.resolve(settings.host, settings.port)
         target = ImapTarget(
             host=settings.host,
@@ -89,14 +100,32 @@ class ImapOpener:
             security=settings.security,
             tls_context=self._tls_context,
         )
-        limit = self._settings.current.store.max_message_bytes + LITERAL_SLACK_BYTES
-        async with connect(target, login, WireLimits(max_literal_bytes=limit)) as connection:
-            yield connection
+        async with AsyncExitStack() as stack:
+            if settings.oauth is None:
+                login = PasswordLogin(settings.username, _password(account))
+                yield await stack.enter_async_context(connect(target, login, self._limits()))
+            else:
+                tokens = self._tokens.of(account, AUDIENCES[settings.oauth])
+                yield await self._connected_by_token(stack, target, settings.username, tokens)
+
+    async def _connected_by_token(
+        self, stack: AsyncExitStack, target: ImapTarget, username: str, tokens: AccountTokens
+    ) -> ImapConnection:
+        """Log in by XOAUTH2; a token that is refused is renewed once before that is believed."""
+        token = await tokens.current()
+        try:
+            login = TokenLogin(username, token)
+            return await stack.enter_async_context(connect(target, login, self._limits()))
+        except (AuthRefused, AuthUnproven):
+            login = TokenLogin(username, await tokens.renewed(token))
+        return await stack.enter_async_context(connect(target, login, self._limits()))
+
+    def _limits(self) -> WireLimits:
+        largest = self._settings.current.store.max_message_bytes
+        return WireLimits(max_literal_bytes=largest + LITERAL_SLACK_BYTES)
 
 
-def _login(settings: ImapAccountSettings, credentials: Mapping[str, Secret]) -> Login:
-    if "access_token" in credentials:
-        return TokenLogin(settings.username, credentials["access_token"])
-    if "password" in credentials:
-        return PasswordLogin(settings.username, credentials["password"])
-    raise Misconfigured("the account has no password: set one and resume it")
+def _password(account: Account) -> Secret:
+    if "password" not in account.credentials:
+        raise Misconfigured("the account has no password: set one and resume it")
+    return account.credentials["password"]

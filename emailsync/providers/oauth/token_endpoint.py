@@ -18,7 +18,7 @@ from emailsync.providers.http_messages import Answer, ApiRequest
 from emailsync.providers.oauth.classifier import Grant, Issuer, Refusal, classified
 from emailsync.providers.oauth.token_set import Granted
 
-DEADLINE_S: Final = 15.0  #: for one answer; a sync waits for it, and so does the daemon's stop
+DEADLINE_S: Final = 9.0  #: for one answer; the vault lets a renewal with two tries take 20 s
 MAX_BYTES: Final = 256 * 1024  #: an answer with an id token of many groups has some 20 kB
 MAX_TOKEN_CHARS: Final = 32 * 1024
 USUAL_LIFE_S: Final = 3_600

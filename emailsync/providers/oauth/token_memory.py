@@ -40,7 +40,8 @@ class TokenMemory:
         """Let `renewal` replace what is held; see `CredentialVault`."""
         place = self._place(key)
         async with place.lock:
-            renewed = await renewal(place.credentials)
+            with anyio.CancelScope(shield=True):  # the issuer may have replaced the old ones
+                renewed = await renewal(place.credentials)
             if renewed is not None:
                 place.credentials = renewed
             return place.credentials

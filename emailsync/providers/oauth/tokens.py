@@ -198,51 +198,36 @@ class AccountTokens:
         return self._held.access_token
 
     async def _replace(self, *, rejected: Secret | None) -> None:
-        """Renew; what the issuer refuses for ever is believed when nobody has replaced it."""
-        tried: list[Secret | None] = []
-        try:
-            await self._renewed_once(rejected, tried, None)
-        except AuthRefused as refused:
-            await self._renewed_once(rejected, tried, refused)
+        """Renew what is stored, unless somebody else was faster."""
 
-    async def _renewed_once(
-        self, rejected: Secret | None, tried: list[Secret | None], refused: AuthRefused | None
-    ) -> None:
-        """Renew under the vault's lock.
+        async def renewal(stored: Mapping[str, Secret]) -> Mapping[str, Secret] | None:
+            have, now = TokenSet.read(stored), self._clock.now()
+            if have.access_token != rejected and have.is_fresh(now):
+                return None
+            if rejected is not None and have.was_refused_lately(now):
+                raise AuthUnproven("the API refuses access tokens that were issued just now")
+            used, granted = await self._granted(have)
+            after = have.after(granted, now, used=used, refused=rejected is not None)
+            return after.write(stored)
 
-        Args:
-            rejected: an access token that the API does not take.
-            tried: the refresh tokens that were sent, to be added to.
-            refused: what the issuer said to the first of them.
+        self._held = TokenSet.read(await self._renew(renewal))
+
+    async def _granted(self, have: TokenSet) -> tuple[Secret | None, Granted]:
+        """Return a refresh token that served and what it brought.
+
+        The one before it gets a try when it is refused: the issuer may never have made it good.
         """
-        with anyio.CancelScope() as scope:
-
-            async def renewal(stored: Mapping[str, Secret]) -> Mapping[str, Secret] | None:
-                have, now = TokenSet.read(stored), self._clock.now()
-                if have.access_token != rejected and have.is_fresh(now):
-                    return None
-                if rejected is not None and have.was_refused_lately(now):
-                    raise AuthUnproven("the API refuses access tokens that were issued just now")
-                token = self._token_to_try(have, tried, refused)
-                tried.append(token)
-                scope.shield = True  # a refresh token that was rotated has to be stored
-                granted = await self._exchange(self._sign_in, token)
-                log.debug("oauth.token_renewed", audience=self._sign_in.audience.value)
-                return have.after(
-                    granted, self._clock.now(), used=token, refused=rejected is not None
-                ).write(stored)
-
-            self._held = TokenSet.read(await self._renew(renewal))
-
-    def _token_to_try(
-        self, have: TokenSet, tried: list[Secret | None], refused: AuthRefused | None
-    ) -> Secret | None:
-        """Return the stored refresh token, or the one before it when that one was refused."""
-        if refused is None and self._sign_in.grant is Grant.APPLICATION:
-            return None
-        for token in (have.refresh_token, have.previous_refresh_token):
-            if token is not None and token not in tried:
-                return token
-        raise refused or AuthRefused(
-            "the account has no refresh token: its owner has to connect it"
-        )
+        if self._sign_in.grant is Grant.APPLICATION:
+            return None, await self._exchange(self._sign_in, None)
+        current, previous = have.refresh_token, have.previous_refresh_token
+        if current is None:
+            raise AuthRefused("the account has no refresh token: its owner has to connect it")
+        try:
+            return current, await self._exchange(self._sign_in, current)
+        except AuthRefused as refused:
+            if previous is None:
+                raise
+            try:
+                return previous, await self._exchange(self._sign_in, previous)
+            except AuthRefused:
+                raise refused from None

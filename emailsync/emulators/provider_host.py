@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from emailsync.emulators.faults import Faults
 from emailsync.emulators.gmail.app import GmailEmulator
+from emailsync.emulators.graph.app import GraphEmulator
 from emailsync.emulators.http_host import StaticTokens, TokenAuthority, serve
 
 
@@ -37,6 +38,7 @@ class Emulator(Protocol):
 
 PROVIDERS: Final[Mapping[str, Callable[[Mapping[str, Any], TokenAuthority], Emulator]]] = {
     "gmail": GmailEmulator.from_order,
+    "graph": GraphEmulator.from_order,
 }
 
 

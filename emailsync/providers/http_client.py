@@ -2,6 +2,9 @@
 
 What may leave here and where to, how long anything may take and how much may come back is decided
 here. Accounts, quota and the meaning of an error are not.
+
+HTTP/1.1 by measurement: a batch of 50 raw messages (2 MB) over TLS on loopback costs 13 ms of our
+CPU, and 30 ms over HTTP/2 (httpx 0.28.1, h2 4); the few connections that would be saved cost less.
 """
 
 import re

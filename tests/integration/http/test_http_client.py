@@ -87,6 +87,19 @@ async def test_connections_are_kept_for_the_next_account() -> None:
         assert {exchange.connection for exchange in server.exchanges} == {1}
 
 
+async def test_a_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer()
+        exchange.hang_up()
+
+    async with scripted(script) as server, HttpClient(server.url) as client:
+        await client.send(GET, bearer=TOKEN)
+        await server.exchanges[0].writer.wait_closed()
+        await client.send(GET, bearer=TOKEN)
+
+        assert [exchange.connection for exchange in server.exchanges] == [1, 2]
+
+
 async def test_a_proxy_in_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scripted(ok) as proxy, scripted(ok) as server:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):

@@ -1,6 +1,8 @@
 """Whose quota a request spends, and what happens when it is spent."""
 
+from collections import deque
 from datetime import timedelta
+from random import Random
 from uuid import uuid4
 
 import anyio
@@ -204,3 +206,41 @@ def test_idle_mailboxes_are_forgotten_and_busy_ones_are_not() -> None:
                 await spend(quota.of(busy), 1)
 
     run_virtually(run())
+
+
+def test_a_hundred_hungry_mailboxes_use_up_the_projects_share_and_never_more() -> None:
+    """Each takes what its batch costs and comes back when told; the server counts late or early."""
+    quota = google_quota(settings(GoogleLimits(project_units_per_minute=40_000)))
+    counted: deque[tuple[float, int]] = deque()
+    random = Random(7)
+    peak = used = 0
+
+    def count(units: int) -> None:
+        nonlocal peak, used
+        now = anyio.current_time()
+        counted.append((now, units))
+        while counted[0][0] <= now - 60:
+            counted.popleft()
+        peak, used = max(peak, sum(units for _, units in counted)), used + units
+
+    async def sync(account: AccountQuota) -> None:
+        while True:
+            units = 20 * random.randint(1, 50)
+            try:
+                async with account.spend(units):
+                    await anyio.sleep(random.uniform(0, 0.2))
+                    count(units)
+                    await anyio.sleep(random.uniform(0, 0.2))
+            except QuotaSpent as spent:
+                await anyio.sleep(spent.frees_in.total_seconds())
+
+    async def run() -> None:
+        with anyio.move_on_after(600):
+            async with anyio.create_task_group() as group:
+                for _ in range(100):
+                    group.start_soon(sync, quota.of(an_account()))
+
+    run_virtually(run())
+
+    assert peak <= 20_000
+    assert used >= 0.9 * 10 * 20_000

@@ -17,6 +17,7 @@ OWNER = "owner@example.com"
 TOKEN = "ya29.owner"
 STRANGER = "stranger@example.com"  #: has a token and no Gmail
 ME = "/gmail/v1/users/me"
+SEED = 7  #: of the mail generated for the owner
 BATCH = "/batch/gmail/v1"
 
 
@@ -94,7 +95,7 @@ def decoded(text: str) -> bytes:
 async def gmail_on_the_wire() -> AsyncIterator[GmailOnTheWire]:
     """Serve an empty mailbox while the context lasts."""
     emulator = GmailEmulator(StaticTokens({TOKEN: OWNER, "ya29.stranger": STRANGER}))
-    mailbox = emulator.ledger.add_mailbox(OWNER, seed=7)
+    mailbox = emulator.ledger.add_mailbox(OWNER, seed=SEED)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with (
         serve(emulator.app) as base_url,

@@ -90,8 +90,9 @@ def render_batch(
     pieces = [_reply(part, reply) for part, reply in zip(parts, replies, strict=True)]
     random.shuffle(pieces)
     delimiter = f"--{boundary}\r\n".encode()
-    body = b"".join([piece for pair in pieces for piece in (delimiter, *pair)])
-    return f"multipart/mixed; boundary={boundary}", body + f"--{boundary}--\r\n".encode()
+    end = f"--{boundary}--\r\n".encode()
+    body = b"".join([*(octets for piece in pieces for octets in (delimiter, *piece)), end])
+    return f"multipart/mixed; boundary={boundary}", body
 
 
 def _reply(part: Part, reply: Reply) -> Sequence[bytes]:

@@ -7,7 +7,7 @@ import pytest
 
 from emailsync.emulators.gmail.ledger import INBOX, SENT, SPAM, STARRED, TRASH, UNREAD
 from emailsync.emulators.gmail.life import fill
-from gmail_wire import OWNER, GmailOnTheWire, decoded
+from gmail_wire import OWNER, SEED, GmailOnTheWire, decoded
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 RAW = b"From: a@example.com\r\nSubject: Hello?>~\r\nMessage-ID: <1@x>\r\n\r\nHello \xff\xfe\r\n"
@@ -284,7 +284,7 @@ async def test_generated_mail_is_the_same_each_time_and_threaded(gmail: GmailOnT
 
 
 async def test_kept_mail_is_the_same_as_mail_made_when_read(gmail: GmailOnTheWire) -> None:
-    kept = gmail.emulator.ledger.add_mailbox(OWNER, seed=gmail.mailbox._seed)
+    kept = gmail.emulator.ledger.add_mailbox(OWNER, seed=SEED)
     fill(gmail.mailbox, 20)
     fill(kept, 20, keep=True)
 

@@ -63,14 +63,14 @@ class GmailEmulator:
         """Return what a line of orders asks for.
 
         `{"mailboxes": [{"email": ..., "messages": N, "seed": S}, ...], "quota": "2026" | "classic"
-        | "off", "behaviour": {...}, "changes_per_s": R}`; every key may be missing.
+        | "off", "behaviour": {...}, "changes_per_s": R}`; every key but the emails may be missing.
         """
         emulator = cls(tokens, quota=Quota.preset(order.get("quota", "2026")))
         for name, value in order.get("behaviour", {}).items():
             setattr(emulator.behaviour, name, value)
         for ordered in order.get("mailboxes", ()):
-            mailbox = emulator.ledger.add_mailbox(ordered["email"], seed=ordered["seed"])
-            fill(mailbox, ordered["messages"], keep=ordered.get("keep", False))
+            mailbox = emulator.ledger.add_mailbox(ordered["email"], seed=ordered.get("seed", 0))
+            fill(mailbox, ordered.get("messages", 0), keep=ordered.get("keep", False))
         emulator.life.changes_per_s = order.get("changes_per_s", 0.0)
         return emulator
 

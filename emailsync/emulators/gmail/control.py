@@ -73,10 +73,6 @@ def gmail_control_routes(
         except NoSuchItem as error:
             return JSONResponse({"error": str(error)}, NOT_FOUND)
 
-    async def set_life(request: Request) -> Response:
-        life.changes_per_s = (await request.json())["changes_per_s"]
-        return Response(status_code=NO_CONTENT)
-
     return [
         Route(MAILBOXES, list_mailboxes, methods=["GET"]),
         Route(f"{MAILBOXES}/{{address}}", add_mailbox, methods=["PUT"]),
@@ -84,11 +80,11 @@ def gmail_control_routes(
         Route(f"{MAILBOXES}/{{address}}/{{operation}}", operate, methods=["POST"]),
         Route(f"{CONTROL_PREFIX}/behaviour", _patching(behaviour), methods=["PATCH"]),
         Route(f"{CONTROL_PREFIX}/quota", _patching(quota), methods=["PATCH"]),
-        Route(f"{CONTROL_PREFIX}/life", set_life, methods=["PUT"]),
+        Route(f"{CONTROL_PREFIX}/life", _patching(life), methods=["PUT"]),
     ]
 
 
-def _patching(target: Behaviour | Quota) -> Endpoint:
+def _patching(target: Behaviour | Quota | MailLife) -> Endpoint:
     """Return what sets fields of `target`, which has slots: unknown names fail."""
 
     async def patch(request: Request) -> Response:

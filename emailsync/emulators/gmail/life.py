@@ -62,6 +62,8 @@ def _old_labels(own_labels: list[str], random: Random) -> Iterator[list[str]]:
 class MailLife:
     """New mail, reading, filing and deleting, in all mailboxes of a ledger."""
 
+    __slots__ = ("_ledger", "_random", "changes_per_s")
+
     def __init__(self, ledger: GmailLedger) -> None:
         self.changes_per_s = 0.0  #: over all mailboxes; may be changed at any time
         self._ledger = ledger

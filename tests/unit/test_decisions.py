@@ -15,6 +15,7 @@ from emailsync.domain.errors import (
     LeaseLost,
     Misconfigured,
     OperatorMustAct,
+    QuotaSpent,
     Retryable,
     ServerRefused,
     StoreUnavailable,
@@ -110,7 +111,17 @@ def test_the_table_names_every_class() -> None:
         if isinstance(value, type) and issubclass(value, SyncError) and value is not SyncError
     }
 
-    assert classes <= {type(error) for error, *_ in TABLE}
+    assert classes <= {type(error) for error, *_ in TABLE} | {QuotaSpent}
+
+
+def test_a_spent_quota_is_no_failure_and_the_sync_goes_on_when_it_frees() -> None:
+    outcome = decided(QuotaSpent("x", timedelta(seconds=12)))
+
+    assert outcome.result is RunResult.SLICED
+    assert outcome.next_sync_at == seconds(12)
+    assert outcome.attempt == 1
+    assert outcome.error_class is None
+    assert not outcome.counts_on_account
 
 
 def test_a_run_that_has_more_to_do_is_due_at_once_and_starts_its_attempts_again() -> None:

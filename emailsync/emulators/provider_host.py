@@ -1,9 +1,10 @@
 """Emulated HTTP providers in a process of their own, each on a port of its own.
 
-Reads one line of JSON: `{"tokens": {token: address, ...}, "latency_s": S, "gmail": {...}, ...}`,
-a provider's order being what its `from_order` says, and answers `{"gmail": "http://...", ...}` once
-all of them serve. From then on they are spoken to by HTTP, under `/_control` too. The process ends
-when its input does.
+Reads one line of JSON: `{"tokens": {token: address, ...}, "latency_s": S, "oauth": {...}, "gmail":
+{...}, "graph": {...}}`, an order being what the emulator's `from_order` says, and answers `{"oauth":
+"http://...", ...}` once all that were ordered serve. `tokens` open mailboxes for ever, besides those
+that "oauth" gives out. From then on they are spoken to by HTTP, under `/_control` too. The process
+ends when its input does.
 """
 
 import json
@@ -18,7 +19,8 @@ from starlette.types import ASGIApp
 from emailsync.emulators.faults import Faults
 from emailsync.emulators.gmail.app import GmailEmulator
 from emailsync.emulators.graph.app import GraphEmulator
-from emailsync.emulators.http_host import StaticTokens, TokenAuthority, serve
+from emailsync.emulators.http_host import TokenAuthority, serve
+from emailsync.emulators.oauth.app import OAuthEmulator
 
 
 class Emulator(Protocol):
@@ -45,13 +47,16 @@ PROVIDERS: Final[Mapping[str, Callable[[Mapping[str, Any], TokenAuthority], Emul
 async def main() -> None:
     """Serve what the first line of the input orders, until the input ends."""
     order = json.loads(await anyio.to_thread.run_sync(sys.stdin.readline))
-    tokens = StaticTokens(order.get("tokens", {}))
+    issuers = OAuthEmulator.from_order(order.get("oauth", {}))
+    for token, address in order.get("tokens", {}).items():
+        issuers.ledger.accept(token, address)
     async with AsyncExitStack() as serving, anyio.create_task_group() as group:
-        base_urls = {}
+        emulators: dict[str, Emulator] = {"oauth": issuers} if "oauth" in order else {}
         for name, make in PROVIDERS.items():
-            if name not in order:
-                continue
-            emulator = make(order[name], tokens)
+            if name in order:
+                emulators[name] = make(order[name], issuers)
+        base_urls = {}
+        for name, emulator in emulators.items():
             emulator.faults.latency_s = order.get("latency_s", 0.0)
             base_urls[name] = await serving.enter_async_context(serve(emulator.app))
             group.start_soon(emulator.live, name=name)

@@ -1,0 +1,115 @@
+"""Two pages are applied at a time, and committed in their order."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from clock import SettableClock
+from emailsync.domain.accounts import AccountId, AccountKey, Lease, TenantId
+from emailsync.domain.errors import LeaseLost, StoreUnavailable
+from emailsync.domain.mail import Flags, ParsedMessage
+from emailsync.domain.pages import FetchedMessage, FetchedPage, PageResult, ReadyPage
+from emailsync.ports import Turn
+from emailsync.sync.pipeline import Pipeline
+from emailsync.sync.progress import Progress
+
+LEASE = Lease(AccountKey(TenantId("acme"), AccountId(uuid4())), epoch=1)
+PATIENCE_S = 5  #: a pipeline that does not overlap would wait for ever
+
+
+@dataclass
+class TwoStepStore:
+    """Inserts at once and commits when the turn has come; `before_insert` may hold or fail."""
+
+    before_insert: Callable[[str], Awaitable[None]]
+    inserted: list[str] = field(default_factory=list)
+    committed: list[str] = field(default_factory=list)
+
+    async def apply(self, _lease: Lease, page: ReadyPage, turn: Turn) -> PageResult:
+        name = page.messages[0].fetched.remote_id
+        await self.before_insert(name)
+        self.inserted.append(name)
+        await turn.wait()
+        self.committed.append(name)
+        return PageResult(created=1)
+
+
+class NoParser:
+    """Reads nothing."""
+
+    async def parse_page(
+        self, raws: Sequence[bytes], *, careful: bool = False
+    ) -> Sequence[ParsedMessage]:
+        assert not careful
+        return [ParsedMessage() for _ in raws]
+
+
+async def pages(names: str) -> AsyncGenerator[FetchedPage]:
+    for name in names:
+        message = FetchedMessage(
+            remote_id=name, placements=(), flags=Flags(), received_at=None, size_bytes=0, raw=b""
+        )
+        yield FetchedPage(messages=[message])
+
+
+async def run(store: TwoStepStore, names: str, clock: SettableClock) -> None:
+    pipeline = Pipeline(store, NoParser(), LEASE, Progress.start(clock), careful=False)  # type: ignore[arg-type]  # only apply is used
+    with anyio.fail_after(PATIENCE_S):
+        await pipeline.run(pages(names))
+
+
+async def test_a_page_is_inserted_before_the_one_in_front_of_it_and_committed_after_it(
+    clock: SettableClock,
+) -> None:
+    b_is_inserted = anyio.Event()
+
+    async def hold_a_back(name: str) -> None:
+        if name == "a":
+            await b_is_inserted.wait()
+        if name == "b":
+            b_is_inserted.set()
+
+    store = TwoStepStore(hold_a_back)
+    await run(store, "abcd", clock)
+
+    assert store.inserted[:2] == ["b", "a"]
+    assert store.committed == list("abcd")
+
+
+async def test_nothing_is_committed_behind_a_page_that_fails(clock: SettableClock) -> None:
+    c_is_inserted = anyio.Event()
+
+    async def fail_b_late(name: str) -> None:
+        if name == "b":
+            await c_is_inserted.wait()
+            raise LeaseLost("somebody else has it")
+        if name == "c":
+            c_is_inserted.set()
+
+    store = TwoStepStore(fail_b_late)
+    with pytest.raises(LeaseLost):
+        await run(store, "abcd", clock)
+
+    assert store.committed == ["a"]
+
+
+async def test_a_page_that_fails_early_lets_the_one_in_front_of_it_finish(
+    clock: SettableClock,
+) -> None:
+    b_failed = anyio.Event()
+
+    async def fail_b_early(name: str) -> None:
+        if name == "a":
+            await b_failed.wait()
+        if name == "b":
+            b_failed.set()
+            raise StoreUnavailable("the disk is full")
+
+    store = TwoStepStore(fail_b_early)
+    with pytest.raises(StoreUnavailable):
+        await run(store, "abcd", clock)
+
+    assert store.committed == ["a"]

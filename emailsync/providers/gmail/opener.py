@@ -1,0 +1,86 @@
+"""Opens Gmail sessions: from an account to its API client, its quota and its share of the wire."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+
+from emailsync.config import LiveSettings
+from emailsync.domain.errors import Misconfigured
+from emailsync.ports import Account, StoredMail
+from emailsync.providers.account_client import AccountClient, TokenSource
+from emailsync.providers.gmail.api import GmailApi
+from emailsync.providers.gmail.fetching import MessageFetcher
+from emailsync.providers.gmail.prices import PRICES
+from emailsync.providers.gmail.refusals import gmail_refusal
+from emailsync.providers.gmail.session import GmailSession
+from emailsync.providers.http_client import HttpClient
+from emailsync.providers.quota import ProviderQuota
+
+GMAIL_HOST: Final = "https://gmail.googleapis.com"
+
+
+class GmailOpener:
+    """The `SessionOpener` of Gmail; one a daemon."""
+
+    def __init__(
+        self,
+        settings: LiveSettings,
+        http: HttpClient,
+        quota: ProviderQuota,
+        tokens: Callable[[Account], TokenSource],
+    ) -> None:
+        """Make an opener.
+
+        Args:
+            settings: asked each time for the prices and the largest message.
+            http: to the API, open.
+            quota: shared by all accounts.
+            tokens: gives an account's tokens for the Gmail API.
+        """
+        self._settings = settings
+        self._http = http
+        self._quota = quota
+        self._tokens = tokens
+        self._large_lane = anyio.Semaphore(1)
+
+    @asynccontextmanager
+    async def open(self, account: Account, stored: StoredMail) -> AsyncIterator[GmailSession]:
+        """Open a session; see SessionOpener. Gmail is first asked when its pages are."""
+        api = self._api(account)
+        limit = self._settings.current.store.max_message_bytes
+        fetcher = MessageFetcher(api, limit, self._large_lane)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+            try:
+                yield GmailSession.over(api, account, stored, fetcher=fetcher, group=group)
+            except Exception as error:  # noqa: BLE001 - carried past the group, which would wrap it
+                failure = error
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def test(self, account: Account) -> None:
+        """Ask for the mailbox's profile; see SessionOpener.
+
+        Raises:
+            Misconfigured: it is another mailbox.
+        """
+        address = await self._api(account).address()
+        if _comparable(address) != _comparable(account.email_address):
+            raise Misconfigured("the token opens another mailbox than the account's address says")
+
+    def _api(self, account: Account) -> GmailApi:
+        client = AccountClient(
+            self._http, self._tokens(account), self._quota.of(account.key), gmail_refusal
+        )
+        return GmailApi(client, PRICES[self._settings.current.limits.google.prices])
+
+
+def _comparable(address: str) -> str:
+    """Spell an address as Gmail may compare it: case, dots and the old domain do not count."""
+    name, _, domain = address.casefold().rpartition("@")
+    if domain in {"gmail.com", "googlemail.com"}:
+        return f"{name.partition('+')[0].replace('.', '')}@gmail.com"
+    return f"{name}@{domain}"

@@ -6,9 +6,13 @@ from contextlib import asynccontextmanager, closing
 from emailsync.config import LiveSettings
 from emailsync.domain.accounts import ProviderType
 from emailsync.ports import Clock, CredentialVault, SessionOpener
+from emailsync.providers.gmail.opener import GMAIL_HOST, GmailOpener
+from emailsync.providers.http_client import HttpClient
 from emailsync.providers.imap.opener import ImapOpener
 from emailsync.providers.network import HostResolver, NetworkPolicy, tls_context
-from emailsync.providers.oauth.tokens import oauth_tokens
+from emailsync.providers.oauth.audiences import Audience
+from emailsync.providers.oauth.tokens import OAuthTokens, oauth_tokens
+from emailsync.providers.quota import google_quota
 
 
 @asynccontextmanager
@@ -21,7 +25,22 @@ async def session_openers(
         allowed_ports=imap.allowed_ports, allow_private_hosts=imap.allow_private_hosts
     )
     with closing(HostResolver(policy)) as resolver:
-        async with oauth_tokens(settings, vault, clock) as tokens:
+        async with (
+            oauth_tokens(settings, vault, clock) as tokens,
+            _gmail(settings, tokens) as gmail,
+        ):
             yield {
-                ProviderType.IMAP: ImapOpener(settings, resolver, tls_context(imap.ca_file), tokens)
+                ProviderType.IMAP: ImapOpener(
+                    settings, resolver, tls_context(imap.ca_file), tokens
+                ),
+                ProviderType.GOOGLE: gmail,
             }
+
+
+@asynccontextmanager
+async def _gmail(settings: LiveSettings, tokens: OAuthTokens) -> AsyncIterator[GmailOpener]:
+    base_url = settings.current.oauth.google.api_url or GMAIL_HOST
+    async with HttpClient(base_url) as http:
+        yield GmailOpener(
+            settings, http, google_quota(settings), lambda one: tokens.of(one, Audience.GMAIL)
+        )

@@ -1,0 +1,91 @@
+"""Opens sessions of Microsoft Graph: from an account's settings to its mailbox's root."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import anyio
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from emailsync.config import LiveSettings
+from emailsync.domain.errors import Misconfigured
+from emailsync.ports import Account, StoredMail
+from emailsync.providers.account_client import AccountClient, TokenSource
+from emailsync.providers.graph.addressing import (
+    DELEGATED_ROOT,
+    PUBLIC_API,
+    LinkCutter,
+    target,
+    user_root,
+)
+from emailsync.providers.graph.client import GraphClient
+from emailsync.providers.graph.contents import ContentFetcher
+from emailsync.providers.graph.refusals import refusal
+from emailsync.providers.graph.session import GraphSession
+from emailsync.providers.http_client import HttpClient
+from emailsync.providers.quota import ProviderQuota
+
+
+class GraphAccountSettings(BaseModel):
+    """What a session needs of `provider_configs.settings` of a Microsoft account."""
+
+    model_config = ConfigDict(frozen=True)
+
+    permission: Literal["delegated", "application"] = "delegated"
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> "GraphAccountSettings":
+        """Return the settings of a stored account.
+
+        Raises:
+            Misconfigured: naming the wrong setting, never its value.
+        """
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise Misconfigured(f"the account's setting {where}: {first['msg']}") from error
+
+
+class GraphOpener:
+    """The `SessionOpener` of Microsoft accounts; one a daemon."""
+
+    def __init__(
+        self,
+        settings: LiveSettings,
+        http: HttpClient,
+        tokens: Callable[[Account], TokenSource],
+        quota: ProviderQuota,
+    ) -> None:
+        self._settings = settings
+        self._http = http
+        self._tokens = tokens
+        self._quota = quota
+        self._large_lane = anyio.Semaphore(1)
+
+    @asynccontextmanager
+    async def open(self, account: Account, stored: StoredMail) -> AsyncIterator[GraphSession]:
+        """Open a session; see SessionOpener. The first request is the first that is needed."""
+        client = self._client(account)
+        store = self._settings.current.store
+        contents = ContentFetcher(
+            client, store.raw, store.max_message_bytes, large_lane=self._large_lane
+        )
+        yield GraphSession(
+            client, stored, contents, cursor=account.cursor, settles=account.has_detached
+        )
+
+    async def test(self, account: Account) -> None:
+        """Look whether there is an inbox; see SessionOpener."""
+        client = self._client(account)
+        await client.get(target(f"{client.root}/mailFolders/inbox", {"$select": "id"}))
+
+    def _client(self, account: Account) -> GraphClient:
+        settings = GraphAccountSettings.read(account.settings)
+        is_delegated = settings.permission == "delegated"
+        return GraphClient(
+            AccountClient(self._http, self._tokens(account), self._quota.of(account.key), refusal),
+            LinkCutter(self._settings.current.oauth.microsoft.api_url or PUBLIC_API),
+            DELEGATED_ROOT if is_delegated else user_root(account.email_address),
+        )

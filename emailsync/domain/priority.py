@@ -8,6 +8,8 @@ from typing import Final, assert_never
 PREMIUM_PLAN: Final = "premium"
 HIGH_WITHIN: Final = timedelta(hours=1)  #: of the tenant's last login
 NORMAL_WITHIN: Final = timedelta(hours=24)
+OVERDUE: Final = timedelta(minutes=10)
+"""Who has waited so long goes with the most urgent of its queue: strict priority starves."""
 
 
 class Priority(IntEnum):
@@ -66,6 +68,14 @@ def priority_of(plan: str | None, last_login_at: datetime | None, now: datetime)
     if since_login < NORMAL_WITHIN:
         return Priority.NORMAL
     return Priority.LOW
+
+
+def urgency(priority: Priority, overdue: timedelta) -> Priority:
+    """Return with whom an account is claimed that is due since `overdue`.
+
+    The claim computes the same in SQL (`claim_due` in leases.sql); a test holds the two together.
+    """
+    return Priority.CRITICAL if overdue >= OVERDUE else priority
 
 
 def queue_of(priority: Priority) -> QueueName:

@@ -1,6 +1,6 @@
 """Whom the next claim of one queue takes: the order of `claim_due` in sql/queries/leases.sql.
 
-First by priority, then by the tenant's turn (the account's rank in its tenant, the tenant's leases
+First by urgency, then by the tenant's turn (the account's rank in its tenant, the tenant's leases
 counted in, over its weight), then by due time. Heaps hold that order for tens of thousands of
 accounts; an entry that no longer tells the truth is dropped when it comes up, because each change
 pushed a new one.
@@ -14,7 +14,7 @@ from itertools import count
 
 from emailsync.domain.accounts import TenantId
 from emailsync.domain.jobs import SyncJob
-from emailsync.domain.priority import Priority
+from emailsync.domain.priority import OVERDUE, Priority, urgency
 
 Place = tuple[Priority, float, datetime]
 
@@ -47,6 +47,7 @@ class ClaimOrder:
         self._leases = leases
         self._numbers = count()  #: equals among heap entries keep their order of arrival
         self._later: list[tuple[datetime, int, LeasedAccount]] = []
+        self._ageing: list[tuple[datetime, int, LeasedAccount]] = []  #: more urgent from then on
         self._due: dict[TenantId, list[tuple[Priority, datetime, int, LeasedAccount]]] = {}
         self._turns: list[tuple[Place, int, TenantId]] = []
 
@@ -61,7 +62,7 @@ class ClaimOrder:
         """Take note that the tenant's leases are more or fewer now."""
         account = self._first_of(tenant, now)
         if account is not None:
-            heappush(self._turns, (self._place(account), next(self._numbers), tenant))
+            heappush(self._turns, (self._place(account, now), next(self._numbers), tenant))
 
     def first(self, now: datetime, *, tenant_share: int | None = None) -> LeasedAccount | None:
         """Return whom a claim takes first; None: nobody may be claimed now.
@@ -74,7 +75,7 @@ class ClaimOrder:
         while self._turns and found is None:
             place, _, tenant = self._turns[0]
             account = self._first_of(tenant, now)
-            if account is None or place != self._place(account):
+            if account is None or place != self._place(account, now):
                 heappop(self._turns)
             elif tenant_share is not None and self._leases[tenant] >= tenant_share:
                 passed_over.append(heappop(self._turns))
@@ -98,24 +99,41 @@ class ClaimOrder:
             if account.claimable_at() != at:
                 continue
             assert account.next_sync_at is not None, "what may be claimed is due"
+            self._line_up(account, number, now)
+            heappush(self._ageing, (account.next_sync_at + OVERDUE, number, account))
+        while self._ageing and self._ageing[0][0] <= now:
+            _, number, account = heappop(self._ageing)
+            self._line_up(account, number, now)
+
+    def _line_up(self, account: LeasedAccount, number: int, now: datetime) -> None:
+        if account.next_sync_at is not None:
             tenant = account.job.key.tenant_id
-            entry = (account.job.priority, account.next_sync_at, number, account)
+            entry = (_urgency(account, now), account.next_sync_at, number, account)
             heappush(self._due.setdefault(tenant, []), entry)
             self.tenant_changed(tenant, now)
 
     def _first_of(self, tenant: TenantId, now: datetime) -> LeasedAccount | None:
         due = self._due.get(tenant)
         while due:
-            _, due_at, _, account = due[0]
+            urgent, due_at, _, account = due[0]
             at = account.claimable_at()
-            if at is not None and at <= now and due_at == account.next_sync_at:
+            if (
+                at is not None
+                and at <= now
+                and (urgent, due_at) == (_urgency(account, now), account.next_sync_at)
+            ):
                 return account
             heappop(due)
         self._due.pop(tenant, None)
         return None
 
-    def _place(self, account: LeasedAccount) -> Place:
+    def _place(self, account: LeasedAccount, now: datetime) -> Place:
         job = account.job
         assert account.next_sync_at is not None, "what may be claimed is due"
         turn = (1 + self._leases[job.key.tenant_id]) / job.weight
-        return job.priority, turn, account.next_sync_at
+        return _urgency(account, now), turn, account.next_sync_at
+
+
+def _urgency(account: LeasedAccount, now: datetime) -> Priority:
+    assert account.next_sync_at is not None, "what may be claimed is due"
+    return urgency(account.job.priority, now - account.next_sync_at)

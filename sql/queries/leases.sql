@@ -39,12 +39,15 @@ WHERE account.tenant_id = changing.tenant_id AND account.id = changing.id
 -- name: claim_due
 -- Lease up to $2 due accounts of the priorities $1 to the daemon $3 for $4 seconds. Tenants take
 -- turns: an account's place is its rank in its tenant behind what the tenant has under lease, over
--- the tenant's weight; no tenant comes to hold more than $5. SKIP LOCKED keeps two daemons off one
--- row, the conditions are checked again under the lock, and the epoch fences whoever held the
--- account before. More rows are looked at than claimed, since others may be claiming the first ones.
--- Plan: provider_configs_due_idx.
+-- the tenant's weight; no tenant comes to hold more than $5. What is overdue for 10 minutes goes with
+-- the most urgent (domain/priority.py, urgency), lest these starve it. SKIP LOCKED keeps two daemons
+-- off one row, the conditions are checked again under the lock, and the epoch fences whoever held
+-- the account before. More rows are looked at than claimed, since others may be claiming the first
+-- ones. Plan: provider_configs_due_idx.
 WITH considered AS (
-    SELECT tenant_id, id, sync_priority, next_sync_at, false AS is_held
+    SELECT tenant_id, id, next_sync_at, false AS is_held,
+        CASE WHEN next_sync_at <= now() - interval '10 minutes' THEN 1 ELSE sync_priority END
+            AS urgency
     FROM provider_configs AS account
     WHERE is_active AND status = 'active' AND sync_priority = ANY ($1::int[])
         AND next_sync_at <= now() AND lease_until <= now()
@@ -55,19 +58,19 @@ WITH considered AS (
                 AND circuits.endpoint = account.endpoint AND circuits.retry_at > now()
         )
     UNION ALL
-    SELECT tenant_id, id, sync_priority, next_sync_at, true
+    SELECT tenant_id, id, next_sync_at, true, sync_priority
     FROM provider_configs WHERE lease_owner IS NOT NULL AND lease_until > now()
 ), placed AS (
     SELECT *, row_number() OVER (
-        PARTITION BY tenant_id ORDER BY is_held DESC, sync_priority, next_sync_at
+        PARTITION BY tenant_id ORDER BY is_held DESC, urgency, next_sync_at
     ) AS place
     FROM considered
 ), first AS MATERIALIZED (
-    SELECT placed.tenant_id, placed.id, placed.sync_priority, placed.next_sync_at,
+    SELECT placed.tenant_id, placed.id, placed.urgency, placed.next_sync_at,
         place / weight AS turn, weight
     FROM placed JOIN tenants ON tenants.id = placed.tenant_id
     WHERE NOT is_held AND place <= coalesce($5::int, place)
-    ORDER BY placed.sync_priority, turn, placed.next_sync_at
+    ORDER BY placed.urgency, turn, placed.next_sync_at
     LIMIT 10 * $2
 ), chosen AS (
     SELECT first.*
@@ -75,7 +78,7 @@ WITH considered AS (
         ON account.tenant_id = first.tenant_id AND account.id = first.id
     WHERE account.is_active AND account.status = 'active' AND account.next_sync_at <= now()
         AND account.lease_until <= now()
-    ORDER BY first.sync_priority, first.turn, first.next_sync_at
+    ORDER BY first.urgency, first.turn, first.next_sync_at
     LIMIT $2
     FOR NO KEY UPDATE OF account SKIP LOCKED
 ), leased AS (
@@ -87,11 +90,11 @@ WITH considered AS (
             ELSE account.circuit_state END
     FROM chosen
     WHERE account.tenant_id = chosen.tenant_id AND account.id = chosen.id
-    RETURNING account.*, chosen.turn, chosen.weight
+    RETURNING account.*, chosen.urgency, chosen.turn, chosen.weight
 )
 SELECT tenant_id, id, provider_type, endpoint, sync_priority, weight, lease_epoch, attempt, crash_count,
     auth_refusals, next_sync_at AS due_at, last_synced_at
-FROM leased ORDER BY sync_priority, turn, next_sync_at
+FROM leased ORDER BY urgency, turn, next_sync_at
 
 -- name: claim_named
 -- Lease the accounts $5 of the tenants $6 as claim_due does, due or not, whatever their circuit.

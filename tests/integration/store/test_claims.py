@@ -11,7 +11,7 @@ import pytest
 
 from emailsync.domain.accounts import Lease
 from emailsync.domain.jobs import SyncJob
-from emailsync.domain.priority import Priority, QueueName
+from emailsync.domain.priority import OVERDUE, Priority, QueueName, urgency
 from emailsync.ports import ClaimRequest
 from emailsync.store.leases import PostgresLeaseStore
 from store_rig import account_row, add_account
@@ -132,12 +132,35 @@ async def test_tenants_take_turns_by_their_weight(
 async def test_the_more_urgent_goes_first_within_a_queue(
     store: PostgresLeaseStore, connection: Connection
 ) -> None:
-    await add_account(connection, "a", sync_priority=2, next_sync_at=STARTED)
-    await add_account(connection, "b", sync_priority=1)
+    now: datetime = await connection.fetchval("SELECT now()")
+    await add_account(connection, "a", sync_priority=2, next_sync_at=now - timedelta(minutes=1))
+    await add_account(connection, "b", sync_priority=1, next_sync_at=now)
 
     jobs = await store.claim(ClaimRequest(queue=QueueName.HIGH, limit=9))
 
     assert [job.priority for job in jobs] == [Priority.CRITICAL, Priority.HIGH]
+
+
+@pytest.mark.parametrize("overdue", [OVERDUE - timedelta(minutes=1), OVERDUE])
+async def test_who_is_overdue_for_long_goes_with_the_most_urgent(
+    store: PostgresLeaseStore, connection: Connection, overdue: timedelta
+) -> None:
+    """Fresh critical accounts come without end; by strict priority nobody else had a turn."""
+    now: datetime = await connection.fetchval("SELECT now()")
+    waiting = await add_account(
+        connection, tenant="waiting", sync_priority=Priority.HIGH, next_sync_at=now - overdue
+    )
+    await add_account(
+        connection,
+        tenant="premium",
+        sync_priority=Priority.CRITICAL,
+        next_sync_at=now - timedelta(seconds=1),
+    )
+
+    (job,) = await store.claim(replace(ANY, queue=QueueName.HIGH, limit=1))
+
+    expected = urgency(Priority.HIGH, overdue)
+    assert (job.key == waiting) == (expected is Priority.CRITICAL)
 
 
 async def test_named_accounts_are_claimed_due_or_not(

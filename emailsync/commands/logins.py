@@ -29,7 +29,8 @@ async def try_login(settings: Settings, account: Account, *, failed: str) -> Map
     Raises:
         CommandFailed: it does not work; the message says what did not happen, why, and what to do.
     """
-    vault = TokenMemory({account.key: account.credentials})
+    vault = TokenMemory()
+    vault.place(account.key, account.credentials)
     async with session_openers(LiveSettings(settings), vault, SystemClock()) as openers:
         opener = openers.get(account.provider_type)
         if opener is None:

@@ -1,10 +1,10 @@
 """Emulated HTTP providers in a process of their own, each on a port of its own.
 
 Reads one line of JSON: `{"tokens": {token: address, ...}, "latency_s": S, "oauth": {...}, "gmail":
-{...}, "graph": {...}}`, an order being what the emulator's `from_order` says, and answers `{"oauth":
-"http://...", ...}` once all that were ordered serve. `tokens` open mailboxes for ever, besides those
-that "oauth" gives out. From then on they are spoken to by HTTP, under `/_control` too. The process
-ends when its input does.
+{...}, "graph": {...}}`, an order being what `from_order` of the emulator says; answers `{"oauth":
+"http://...", ...}` once all that were ordered serve. `tokens` open mailboxes for ever, those that
+"oauth" gives out as long as they live. From then on they are spoken to by HTTP, under `/_control`
+too. The process ends when its input does.
 """
 
 import json

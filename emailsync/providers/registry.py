@@ -7,12 +7,14 @@ from emailsync.config import LiveSettings
 from emailsync.domain.accounts import ProviderType
 from emailsync.ports import Clock, CredentialVault, SessionOpener
 from emailsync.providers.gmail.opener import GMAIL_HOST, GmailOpener
+from emailsync.providers.graph.addressing import PUBLIC_API
+from emailsync.providers.graph.opener import GraphOpener
 from emailsync.providers.http_client import HttpClient
 from emailsync.providers.imap.opener import ImapOpener
 from emailsync.providers.network import HostResolver, NetworkPolicy, tls_context
 from emailsync.providers.oauth.audiences import Audience
 from emailsync.providers.oauth.tokens import OAuthTokens, oauth_tokens
-from emailsync.providers.quota import google_quota
+from emailsync.providers.quota import google_quota, microsoft_quota
 
 
 @asynccontextmanager
@@ -28,12 +30,14 @@ async def session_openers(
         async with (
             oauth_tokens(settings, vault, clock) as tokens,
             _gmail(settings, tokens) as gmail,
+            _graph(settings, tokens) as graph,
         ):
             yield {
                 ProviderType.IMAP: ImapOpener(
                     settings, resolver, tls_context(imap.ca_file), tokens
                 ),
                 ProviderType.GOOGLE: gmail,
+                ProviderType.MICROSOFT: graph,
             }
 
 
@@ -43,4 +47,13 @@ async def _gmail(settings: LiveSettings, tokens: OAuthTokens) -> AsyncIterator[G
     async with HttpClient(base_url) as http:
         yield GmailOpener(
             settings, http, google_quota(settings), lambda one: tokens.of(one, Audience.GMAIL)
+        )
+
+
+@asynccontextmanager
+async def _graph(settings: LiveSettings, tokens: OAuthTokens) -> AsyncIterator[GraphOpener]:
+    base_url = settings.current.oauth.microsoft.api_url or PUBLIC_API
+    async with HttpClient(base_url) as http:
+        yield GraphOpener(
+            settings, http, lambda one: tokens.of(one, Audience.GRAPH), microsoft_quota(settings)
         )

@@ -15,7 +15,6 @@ from enum import StrEnum
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-ANY_MAILBOX = "*"  #: whose token an application's own is
 GMAIL_READ_ONLY = "https://www.googleapis.com/auth/gmail.readonly"
 GRAPH_MAIL_READ = "https://graph.microsoft.com/Mail.Read"
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from emailsync.emulators.oauth.ledger import ANY_MAILBOX, Client, OAuthLedger, User
+from emailsync.emulators.http_host import ANY_MAILBOX
+from emailsync.emulators.oauth.ledger import Client, OAuthLedger, User
 from emailsync.emulators.oauth.refusals import UNAUTHORIZED, Refused
 
 COMMON = frozenset({"common", "organizations", "consumers"})

@@ -26,10 +26,12 @@ class _Place:
 class TokenMemory:
     """A `CredentialVault` of this process alone."""
 
-    def __init__(self, credentials: Mapping[Hashable, Mapping[str, Secret]] | None = None) -> None:
+    def __init__(self) -> None:
         self._places: OrderedDict[Hashable, _Place] = OrderedDict()
-        for key, each in (credentials or {}).items():
-            self._places[key] = _Place(each)
+
+    def place(self, key: Hashable, credentials: Mapping[str, Secret]) -> None:
+        """Hold these credentials of `key`."""
+        self._places[key] = _Place(credentials)
 
     def held(self, key: Hashable) -> Mapping[str, Secret]:
         """Return what is held of `key` now."""
@@ -38,7 +40,7 @@ class TokenMemory:
 
     async def renew(self, key: Hashable, renewal: Renewal) -> Mapping[str, Secret]:
         """Let `renewal` replace what is held; see `CredentialVault`."""
-        place = self._place(key)
+        place = self._place_of(key)
         async with place.lock:
             with anyio.CancelScope(shield=True):  # the issuer may have replaced the old ones
                 renewed = await renewal(place.credentials)
@@ -46,7 +48,7 @@ class TokenMemory:
                 place.credentials = renewed
             return place.credentials
 
-    def _place(self, key: Hashable) -> _Place:
+    def _place_of(self, key: Hashable) -> _Place:
         if key not in self._places:
             self._forget_one()
             self._places[key] = _Place({})

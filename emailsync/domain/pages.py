@@ -95,7 +95,10 @@ class FolderCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfetchable:
-    """The server will not give this message up; it is quarantined and the cursor goes on."""
+    """The server will not give this message up; it is quarantined and the cursor goes on.
+
+    A page names it once for each folder that it lies in.
+    """
 
     remote_id: str
     placement: Placement
@@ -120,6 +123,8 @@ class PageChanges:
     unfetchable: Sequence[Unfetchable] = ()
     settle: bool = False
     """Messages that lie in no folder now are really deleted: nothing has adopted them."""
+    settled: Sequence[str] = ()
+    """Those of these that lie in no folder now are really deleted: the provider says so by name."""
     cursors: Mapping[FolderId, FolderCursor] = field(default_factory=dict)
     account_cursor: AccountCursor | None = None
     check: FolderCheck | None = None

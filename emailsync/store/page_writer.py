@@ -45,7 +45,10 @@ CREATED: Final = "created"
 UPDATED: Final = "updated"
 DELETED: Final = "deleted"
 Kinds = dict[int, str]  #: message id -> kind of its change
-BESIDE_CURSORS: Final = {field.name for field in fields(PageChanges)} - {"cursors"}
+BESIDE_CURSORS: Final = {field.name for field in fields(PageChanges)} - {
+    "cursors",
+    "account_cursor",
+}
 
 
 class Inserted(NamedTuple):
@@ -84,13 +87,13 @@ class PageWriter:
         """
         messages = _by_remote_id(page.messages)
         hashes = [raw_sha256 for _, raw_sha256 in _adopting(messages)]
-        inserted = await self._insert(messages, hashes)
+        inserted = await self._insert(messages, hashes, _returning(messages))
         self._kinds = dict.fromkeys(inserted.ids, CREATED)
         return len(inserted.complete) == len(messages)
 
     async def finish_new(self, page: ReadyPage) -> PageResult:
         """Do what is left of a page whose messages were all stored by `insert_new`."""
-        await self._save_cursors(page.changes.cursors, None)
+        await self._save_cursors(page.changes.cursors, page.changes.account_cursor)
         return self._result()
 
     async def write(self, page: ReadyPage) -> PageResult:
@@ -101,8 +104,9 @@ class PageWriter:
             store = self._store_or_quarantine if self._careful else self._store
             self._kinds = await store(_by_remote_id(page.messages)) | self._kinds
         await self._rearrange(changes)
-        if changes.settle:
-            self._tell(DELETED, await self._fetch("settle", *self._key))
+        if changes.settle or changes.settled:
+            names = None if changes.settle else list(changes.settled)
+            self._tell(DELETED, await self._fetch("settle", *self._key, names))
         await self._save_cursors(changes.cursors, changes.account_cursor)
         stored_count = None
         if changes.check:
@@ -157,6 +161,11 @@ class PageWriter:
             gone = await self._fetch("remove_uids", *where)
             await self.unplace(row["message_id"] for row in gone)
             await self._fetch("forget_quarantined_uids", *where)
+        for folder, left in changes.left.items():
+            whence = (*self._key, folder, list(left))
+            gone = await self._fetch("leave_folder", *whence)
+            await self.unplace(row["message_id"] for row in gone)
+            await self._fetch("forget_quarantined_in_folder", *whence)
 
     async def _rearrange(self, changes: PageChanges) -> None:
         """What is known already gets its new names, places and flags."""
@@ -170,8 +179,8 @@ class PageWriter:
             await self.unplace(row["message_id"] for row in retired)
         if changes.flags:
             await self._flag(changes.flags)
-        for item in changes.unfetchable:
-            await self._put_aside_unfetchable(item)
+        if changes.unfetchable:
+            await self._put_aside_unfetchable(changes.unfetchable)
 
     async def _store(self, messages: Sequence[ReadyMessage]) -> Kinds:
         """Store messages: new ones in one statement, the rest only where it differs."""
@@ -188,7 +197,10 @@ class PageWriter:
         return kinds
 
     async def _insert(
-        self, messages: Sequence[ReadyMessage], hashes: Sequence[bytes] = ()
+        self,
+        messages: Sequence[ReadyMessage],
+        hashes: Sequence[bytes] = (),
+        names: Sequence[str] = (),
     ) -> Inserted:
         places = {item.fetched.remote_id: item.fetched.placements for item in messages}
         parts = {item.fetched.remote_id: item.parsed.attachments for item in messages}
@@ -199,6 +211,7 @@ class PageWriter:
             *placement_columns(places),
             *attachment_columns(parts),
             hashes,
+            names,
         )
         complete = {
             row["remote_id"]
@@ -234,11 +247,13 @@ class PageWriter:
             await self._fetch("join_raw_pieces", *where)
 
     async def _take_over_vanished(self, messages: Sequence[ReadyMessage]) -> Kinds:
-        arriving = _adopting(messages)
-        if not arriving:
-            return {}
-        names, hashes = columns_of(arriving, 2)
-        taken = await self._fetch("adopt_vanished", *self._key, names, hashes, ADOPTION_GRACE_DAYS)
+        """Give arriving messages the rows they had before, known by their bytes or their name."""
+        taken: list[Record] = []
+        if arriving := _adopting(messages):
+            columns = columns_of(arriving, 2)
+            taken += await self._fetch("adopt_vanished", *self._key, *columns, ADOPTION_GRACE_DAYS)
+        if names := _returning(messages):
+            taken += await self._fetch("revive", *self._key, names, True)
         return _kinds_of_adopted(taken)
 
     async def _update(self, messages: Sequence[ReadyMessage]) -> set[int]:
@@ -271,6 +286,8 @@ class PageWriter:
         self._kinds |= _kinds_of_adopted(taken)
 
     async def _move(self, moves: Sequence[PlacementChange]) -> None:
+        placed = [move.remote_id for move in moves if move.placements]
+        self._tell(UPDATED, await self._fetch("revive", *self._key, placed, False))
         ids = await self._live_ids(move.remote_id for move in moves)
         places = {ids[move.remote_id]: move.placements for move in moves if move.remote_id in ids}
         await self.unplace(await self._place(places))
@@ -294,18 +311,26 @@ class PageWriter:
 
     async def _put_aside_refused(self, message: ReadyMessage, error: Exception) -> None:
         fetched = message.fetched
-        placement = next(iter(fetched.placements), Placement(FolderId(0)))
         reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-        await self._quarantine(fetched.remote_id, placement, "store", reason, fetched.raw)
+        await self._quarantine(fetched.remote_id, fetched.placements, "store", reason, fetched.raw)
 
-    async def _put_aside_unfetchable(self, item: Unfetchable) -> None:
-        await self._quarantine(item.remote_id, item.placement, "fetch", item.reason, None)
+    async def _put_aside_unfetchable(self, items: Sequence[Unfetchable]) -> None:
+        reasons = {item.remote_id: item.reason for item in items}
+        for remote_id, reason in reasons.items():
+            placements = [item.placement for item in items if item.remote_id == remote_id]
+            await self._quarantine(remote_id, placements, "fetch", reason, None)
 
     async def _quarantine(
-        self, remote_id: str, placement: Placement, stage: str, reason: str, raw: bytes | None
+        self,
+        remote_id: str,
+        placements: Sequence[Placement],
+        stage: str,
+        reason: str,
+        raw: bytes | None,
     ) -> None:
         self._quarantined += 1
-        where = (remote_id, placement.folder_id, placement.uid)
+        uids = folders_of(placements or [Placement(FolderId(0))])
+        where = (remote_id, list(uids), list(uids.values()))
         await self._fetch("quarantine", *self._key, *where, stage, pg_line(reason), raw)
 
     async def _save_cursors(
@@ -352,6 +377,11 @@ def _adopting(messages: Iterable[ReadyMessage]) -> Sequence[tuple[str, bytes]]:
         for message in messages
         if message.fetched.adopts and message.raw_sha256 is not None
     ]
+
+
+def _returning(messages: Iterable[ReadyMessage]) -> Sequence[str]:
+    """Return the names that mean the same message for ever."""
+    return [message.fetched.remote_id for message in messages if not message.fetched.adopts]
 
 
 def _kinds_of_adopted(rows: Iterable[Record]) -> Kinds:

@@ -246,8 +246,9 @@ CREATE TABLE quarantine (
     FOREIGN KEY (tenant_id, folder_id) REFERENCES folders ON DELETE CASCADE
 );
 
+-- A row for each folder that the message lies in, so that the counts of all of them are right.
 CREATE UNIQUE INDEX quarantine_remote_id_idx
-    ON quarantine (tenant_id, provider_id, md5(remote_id));
+    ON quarantine (tenant_id, provider_id, md5(remote_id), coalesce(folder_id, 0));
 CREATE INDEX quarantine_folder_idx ON quarantine (tenant_id, folder_id);
 
 -- Circuits of the endpoints that accounts share; an account's own is in provider_configs.

@@ -86,5 +86,8 @@ SELECT now() AS now, count(*) AS folders,
     count(*) FILTER (WHERE remote_count <> stored_count) AS differing_folders,
     coalesce(sum(stored_count), 0)::bigint AS stored_messages,
     coalesce(sum(remote_count), 0)::bigint AS remote_messages,
-    (SELECT count(*) FROM quarantine WHERE tenant_id = $1 AND provider_id = $2) AS quarantined
+    (
+        SELECT count(DISTINCT remote_id) FROM quarantine
+        WHERE tenant_id = $1 AND provider_id = $2
+    ) AS quarantined
 FROM folders WHERE tenant_id = $1 AND provider_id = $2

@@ -5,8 +5,8 @@
 -- name: insert_messages
 -- Store the messages ($3-$30) that are not live yet with their placements ($31-$33) and attachments
 -- ($34-$41), tell the application of them, and return their ids and how many placements each got.
--- Where a vanished row has one of the hashes $42, which is to be adopted first, nothing is stored.
--- Plan: messages_remote_id_idx.
+-- Where a vanished row has one of the hashes $42 or of the names $43, which is to be taken over first,
+-- nothing is stored. Plan: messages_remote_id_idx.
 WITH created AS (
     INSERT INTO messages (
         tenant_id, provider_id, remote_id, thread_key, message_id, in_reply_to, subject,
@@ -36,6 +36,11 @@ WITH created AS (
         SELECT FROM messages AS vanished
         WHERE vanished.tenant_id = $1 AND vanished.provider_id = $2
             AND vanished.raw_sha256 = ANY ($42::bytea[])
+            AND (vanished.deleted_at IS NOT NULL OR vanished.detached_at IS NOT NULL)
+    ) AND NOT EXISTS (
+        SELECT FROM messages AS vanished
+        WHERE vanished.tenant_id = $1 AND vanished.provider_id = $2
+            AND vanished.remote_id = ANY ($43::text[])
             AND (vanished.deleted_at IS NOT NULL OR vanished.detached_at IS NOT NULL)
     )
     ON CONFLICT (tenant_id, provider_id, remote_id)
@@ -222,6 +227,28 @@ FROM arriving JOIN vanished USING (raw_sha256, turn)
 WHERE stored.tenant_id = $1 AND stored.id = vanished.id
 RETURNING stored.id, vanished.was_deleted
 
+-- name: revive
+-- Let the rows that the names $3 stood for live again where none does now: detached ones, and with $4
+-- deleted ones as well. Return the rows. Plan: messages_vanished_name_idx.
+WITH vanished AS (
+    SELECT DISTINCT ON (remote_id) id, deleted_at IS NOT NULL AS was_deleted
+    FROM messages
+    WHERE tenant_id = $1 AND provider_id = $2 AND remote_id = ANY ($3::text[])
+        AND (deleted_at IS NOT NULL OR detached_at IS NOT NULL)
+        AND ($4 OR detached_at IS NOT NULL)
+        AND NOT EXISTS (
+            SELECT FROM messages AS live
+            WHERE live.tenant_id = $1 AND live.provider_id = $2
+                AND live.remote_id = messages.remote_id
+                AND live.deleted_at IS NULL AND live.detached_at IS NULL
+        )
+    ORDER BY remote_id, detached_at IS NULL, detached_at DESC, deleted_at DESC, id
+)
+UPDATE messages AS stored SET detached_at = NULL, deleted_at = NULL, updated_at = now()
+FROM vanished
+WHERE stored.tenant_id = $1 AND stored.id = vanished.id
+RETURNING stored.id, vanished.was_deleted
+
 -- name: adopt_known
 -- Let the rows $3 be what the provider now calls $4, with the flags $5-$9; return those that
 -- differed. A name that another live row has already stays with that row.
@@ -309,6 +336,16 @@ DELETE FROM message_folders
 WHERE tenant_id = $1 AND folder_id = $2 AND uid = ANY ($3::bigint[])
 RETURNING message_id
 
+-- name: leave_folder
+-- Take the messages with the names $4 out of the folder $3; return them.
+-- Plan: messages_remote_id_idx.
+DELETE FROM message_folders AS place USING messages
+WHERE place.tenant_id = $1 AND place.folder_id = $3 AND place.message_id = messages.id
+    AND messages.tenant_id = $1 AND messages.provider_id = $2
+    AND messages.remote_id = ANY ($4::text[])
+    AND messages.deleted_at IS NULL AND messages.detached_at IS NULL
+RETURNING place.message_id
+
 -- name: detach_orphans
 -- Mark those of the messages $2 that lie in no folder any more; return them. They are not deleted
 -- yet: until the end of the sync an arriving message may turn out to be one of them.
@@ -321,9 +358,11 @@ WHERE tenant_id = $1 AND id = ANY ($2::bigint[]) AND deleted_at IS NULL AND deta
 RETURNING id
 
 -- name: settle
--- Delete what stayed detached; return it. Plan: messages_detached_idx.
+-- Delete what stayed detached, of the names $3 or for NULL all of it; return it.
+-- Plan: messages_detached_idx.
 UPDATE messages SET deleted_at = now(), detached_at = NULL
 WHERE tenant_id = $1 AND provider_id = $2 AND detached_at IS NOT NULL
+    AND ($3::text[] IS NULL OR remote_id = ANY ($3))
 RETURNING id
 
 -- name: start_generation

@@ -23,7 +23,9 @@ FROM provider_configs GROUP BY provider_type, status
 -- What is not as it should be: folders that differ from the server's count, messages set aside.
 SELECT
     (SELECT count(*) FROM folders WHERE remote_count <> stored_count) AS unexplained_folders,
-    (SELECT count(*) FROM quarantine) AS quarantined
+    (
+        SELECT count(DISTINCT (tenant_id, provider_id, remote_id)) FROM quarantine
+    ) AS quarantined
 
 -- name: demand
 -- How many accounts want to be synced, by type and priority.

@@ -70,12 +70,20 @@ WITH counted AS (
 SELECT stored_count FROM counted
 
 -- name: quarantine
--- Put aside a message that cannot be had ($6 'fetch') or kept ($6 'store'), or count it once more.
+-- Put aside a message that cannot be had ($6 'fetch') or kept ($6 'store'), or count it once more: a
+-- row for each of the folders $4, where it has the UIDs $5, and the bytes $8 in the first alone.
+WITH strayed AS (
+    DELETE FROM quarantine
+    WHERE tenant_id = $1 AND provider_id = $2 AND md5(remote_id) = md5($3)
+        AND folder_id <> ALL ($4::bigint[])
+)
 INSERT INTO quarantine (tenant_id, provider_id, remote_id, folder_id, uid, stage, reason, raw)
-SELECT $1, $2, $3, (SELECT id FROM folders WHERE tenant_id = $1 AND id = $4), $5, $6, $7, $8
-ON CONFLICT (tenant_id, provider_id, md5(remote_id)) DO UPDATE SET
-    folder_id = excluded.folder_id, uid = excluded.uid, stage = excluded.stage,
-    reason = excluded.reason, raw = coalesce(excluded.raw, quarantine.raw), last_seen_at = now(),
+SELECT $1, $2, $3, folders.id, place.uid, $6, $7, CASE WHEN place.number = 1 THEN $8::bytea END
+FROM unnest($4::bigint[], $5::bigint[]) WITH ORDINALITY AS place (folder_id, uid, number)
+LEFT JOIN folders ON folders.tenant_id = $1 AND folders.id = place.folder_id
+ON CONFLICT (tenant_id, provider_id, md5(remote_id), coalesce(folder_id, 0)) DO UPDATE SET
+    uid = excluded.uid, stage = excluded.stage, reason = excluded.reason,
+    raw = coalesce(excluded.raw, quarantine.raw), last_seen_at = now(),
     attempts = quarantine.attempts + 1
 
 -- name: forget_quarantined_messages
@@ -87,6 +95,12 @@ WHERE tenant_id = $1 AND provider_id = $2
 -- name: forget_quarantined_uids
 -- The provider has the quarantined UIDs $3 of the folder $2 no longer.
 DELETE FROM quarantine WHERE tenant_id = $1 AND folder_id = $2 AND uid = ANY ($3::bigint[])
+
+-- name: forget_quarantined_in_folder
+-- The provider has the quarantined messages $4 in the folder $3 no longer.
+DELETE FROM quarantine
+WHERE tenant_id = $1 AND provider_id = $2 AND folder_id = $3
+    AND md5(remote_id) IN (SELECT md5(remote_id) FROM unnest($4::text[]) AS gone (remote_id))
 
 -- name: record_changes
 -- Tell the application of the messages $3 by the kinds $4, and wake whoever listens.

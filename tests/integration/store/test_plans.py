@@ -117,10 +117,13 @@ NUMBERS = list(range(1, 101))
             [NAMES, *[[True] * 100] * 4, ["{}"] * 100],
             "messages_remote_id_idx",
         ),
-        ("settle", [], "messages_detached_idx"),
+        ("settle", [None], "messages_detached_idx"),
+        ("settle", [NAMES], "messages_detached_idx"),
         ("lookup", [NAMES], "messages_detached_idx"),
         ("inventory", ["name 5", 100], "messages_detached_idx"),
         ("detached", ["name 5", 100], "messages_detached_idx"),
+        ("revive", [NAMES, True], "messages_vanished_name_idx"),
+        ("leave_folder", [1, NAMES], "messages_remote_id_idx"),
     ],
 )
 async def test_messages_are_looked_up_by_their_index(

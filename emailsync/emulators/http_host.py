@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LOOPBACK = "127.0.0.1"
 TRANSPORT = "emailsync.transport"  #: the extension that holds the connection's asyncio.Transport
+ANY_MAILBOX = "*"  #: the owner of an application's own token
 KEEP_ALIVE_S = 240  #: Google's and Microsoft's front ends keep idle connections for minutes
 
 
@@ -23,7 +24,7 @@ class TokenAuthority(Protocol):
     """Who knows which bearer token opens which mailbox."""
 
     def mailbox_of(self, token: str) -> str | None:
-        """Return the address of the token's owner; None for a token that opens nothing (now)."""
+        """Return the owner's address or `ANY_MAILBOX`; None: it opens nothing (any more)."""
 
 
 class StaticTokens:

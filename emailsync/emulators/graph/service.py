@@ -23,10 +23,8 @@ from emailsync.emulators.graph.exchange import Answer, Request
 from emailsync.emulators.graph.ledger import GraphLedger
 from emailsync.emulators.graph.mailbox import Mailbox
 from emailsync.emulators.graph.throttling import Limits, Throttle
-from emailsync.emulators.http_host import TokenAuthority
+from emailsync.emulators.http_host import ANY_MAILBOX, TokenAuthority
 from emailsync.emulators.usage import Usage
-
-ANY_MAILBOX = "*"  #: what an authority calls the owner of an application's own token
 
 _KEY_SEGMENT = re.compile(r"(\w+)\('(.*)'\)$", re.DOTALL)
 

@@ -1,23 +1,21 @@
-"""One IMAP account synced in this process, held against the mailbox of a Dovecot."""
+"""One IMAP account synced in this process, with the mailbox behind it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import asyncpg
 
 from dovecot_mailbox import DovecotMailbox, Snapshot, StoredMessage
-from emailsync.app import SystemClock
 from emailsync.config import ImapSettings, LiveSettings, Settings, StoreSettings
+from emailsync.crypto import Secret
 from emailsync.domain.accounts import ProviderType
-from emailsync.providers.registry import session_openers
-from synced_rows import AccountRow, SyncedRows, synced_rows
+from sync_rig import AccountRow, SyncRig, sync_rig
 
 
-@dataclass
-class SyncedAccount(SyncedRows):
+@dataclass(frozen=True)
+class SyncedAccount(SyncRig):
     """An account with the mailbox behind it, and what the database says of both."""
 
     mailbox: DovecotMailbox
@@ -74,13 +72,12 @@ async def synced_account(
             store=store or StoreSettings(),
         )
     )
-    account = AccountRow(
+    row = AccountRow(
         provider_type=ProviderType.IMAP,
         email_address=mailbox.user,
         settings={"host": host, "port": port, "security": "none", "username": mailbox.user},
-        credentials={"password": mailbox.password},
+        credentials={"password": Secret(mailbox.password)},
         endpoint=f"{host}:{port}",
     )
-    openers = partial(session_openers, settings, clock=SystemClock())
-    async with synced_rows(database_url, account, settings, openers, key_file=key_file) as rows:
-        yield SyncedAccount(rows.job, rows.run_job, rows.connection, mailbox)
+    async with sync_rig(database_url, row, settings=settings, key_file=key_file) as rig:
+        yield SyncedAccount(rig.job, rig.run_job, rig.connection, mailbox)

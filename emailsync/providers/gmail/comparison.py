@@ -119,11 +119,13 @@ class Comparison:
             page = await self._page(labels, tokens[-1], is_patient=len(tokens) > WORTH_WAITING_FOR)
             if page is None and len(tokens) == 1:
                 return ids  # Gmail does not know the label: it is deleted since
-            if page is None or page.next_page in tokens:
+            if page is None:
                 raise ServerRefused("Gmail's list of messages broke off")
             ids.update(page.ids)
             if not page.next_page:
                 return ids
+            if page.next_page in tokens:
+                raise ServerRefused("the pages of Gmail's list of messages go in a ring")
             tokens.append(page.next_page)
 
     async def _page(

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from emailsync.emulators.graph import folder_json, message_json
+from emailsync.emulators.graph.attachment_json import check_select
 from emailsync.emulators.graph.changes import Change, ChangeFeed, Track
 from emailsync.emulators.graph.errors import bad_query
 from emailsync.emulators.graph.ids import IdKind, ItemId
@@ -93,6 +94,7 @@ class MessageSource:
         selection = parse_selection(
             query, message_json.ENTITY, message_json.PROPERTIES, message_json.EXPANDABLE
         )
+        check_select(selection.expand.get("attachments"))
         self._view = MessageView(folder, preferences, selection, shows_extended=False)
 
     def keys(self) -> Sequence[Key]:

@@ -5,11 +5,12 @@ The query options of the first request are in it, as Graph's documentation says 
 
 import base64
 import binascii
-import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import blake2b
+
+import orjson
 
 _CHECK_BYTES = 8
 
@@ -35,7 +36,8 @@ class Position:
 
     def encode(self) -> str:
         """Return the token."""
-        packed = zlib.compress(json.dumps(asdict(self), separators=(",", ":")).encode(), 1)
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        packed = zlib.compress(orjson.dumps(values), 1)
         return base64.urlsafe_b64encode(_check(packed) + packed).decode().rstrip("=")
 
     @classmethod
@@ -52,7 +54,7 @@ class Position:
         check, packed = octets[:_CHECK_BYTES], octets[_CHECK_BYTES:]
         if check != _check(packed):
             raise ValueError("not a token of ours")
-        return cls(**json.loads(zlib.decompress(packed)))
+        return cls(**orjson.loads(zlib.decompress(packed)))
 
 
 def _check(packed: bytes) -> bytes:

@@ -247,6 +247,7 @@ async def test_one_kind_of_change_can_be_asked_for() -> None:
         "$search=x",
         "changeType=moved",
         "$select=size",
+        "$expand=attachments($select=contentId)",
         "$deltatoken=made-up",
     ],
 )

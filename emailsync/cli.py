@@ -3,7 +3,6 @@
 Without a subcommand it is the daemon. Secrets are read from stdin only: arguments show in `ps`.
 """
 
-import getpass
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -22,11 +21,18 @@ from emailsync.app import run_daemon
 from emailsync.commands import accounts, schema, simulating, syncing
 from emailsync.commands.capacity import ASSUMED_SYNC_S
 from emailsync.commands.check import check as check_everything
+from emailsync.commands.new_account import (
+    ImapServer,
+    TokenWay,
+    secret_of,
+    settings_of,
+)
 from emailsync.commands.output import Answer, CommandFailed, ExitCode, plain_errors
+from emailsync.commands.stdin_secrets import secret_on_stdin
 from emailsync.config import Settings
-from emailsync.crypto import Secret
 from emailsync.domain.accounts import ProviderType, TenantId
 from emailsync.providers.imap.dialling import Security
+from emailsync.providers.oauth.classifier import Issuer
 from emailsync.settings_file import load, load_again
 from emailsync.simulation.population import Crowd
 from emailsync.simulation.run import Plan
@@ -229,24 +235,44 @@ def account_add(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from stdin.")
     ] = False,
+    oauth: Annotated[
+        Issuer | None,
+        typer.Option(
+            metavar=f"<{'|'.join(Issuer)}>",
+            parser=_one_of(Issuer),
+            help="Log in to the IMAP server by this issuer's tokens instead of a password.",
+        ),
+    ] = None,
     refresh_token_stdin: Annotated[
         bool, typer.Option("--refresh-token-stdin", help="Read an OAuth refresh token from stdin.")
     ] = False,
+    application: Annotated[
+        bool,
+        typer.Option(
+            "--application",
+            help="Get tokens as ourselves: Google's service account, Microsoft's application.",
+        ),
+    ] = False,
+    directory: Annotated[
+        str | None, typer.Option(help="The id of the mailbox's Microsoft directory.")
+    ] = None,
     no_test: Annotated[bool, typer.Option("--no-test", help="Do not try the login first.")] = False,
     as_json: Json = False,
 ) -> None:
     """Add an account; its login is tried first."""
-    is_imap = kind is ProviderType.IMAP
     with plain_errors():
+        server = ImapServer(host=host, port=port, security=security, username=username or email)
+        way = TokenWay(oauth=oauth, application=application, directory=directory)
+        account_settings = settings_of(kind, server, way)
         wanted = NewAccount(
             tenant_id=TenantId(tenant),
             provider_type=kind,
             email_address=email,
-            settings=accounts.imap_settings(host, port, security, username or email)
-            if is_imap
-            else {},
-            credentials=_credentials(
-                password=password_stdin, refresh_token=refresh_token_stdin, is_imap=is_imap
+            settings=account_settings,
+            credentials=secret_on_stdin(
+                secret_of(kind, account_settings),
+                password=password_stdin,
+                refresh_token=refresh_token_stdin,
             ),
         )
     _run(context, partial(accounts.add, wanted, test=not no_test), as_json=as_json)
@@ -289,15 +315,20 @@ def account_resume(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read a new password from stdin.")
     ] = False,
+    refresh_token_stdin: Annotated[
+        bool, typer.Option("--refresh-token-stdin", help="Read a new refresh token from stdin.")
+    ] = False,
     no_test: Annotated[
-        bool, typer.Option("--no-test", help="Do not try the new password first.")
+        bool, typer.Option("--no-test", help="Do not try the new secret first.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Sync an account again, at once: after a pause, or after its error was put right."""
     with plain_errors():
-        password = _secret_on_stdin("--password-stdin") if password_stdin else None
-    _run(context, partial(accounts.resume, which, password, test=not no_test), as_json=as_json)
+        given = {"password": password_stdin, "refresh_token": refresh_token_stdin}
+        new = next((name for name, is_given in given.items() if is_given), None)
+        credentials = secret_on_stdin(new, **given)
+    _run(context, partial(accounts.resume, which, credentials, test=not no_test), as_json=as_json)
 
 
 @account_app.command("remove")
@@ -340,32 +371,3 @@ def _given(config: Path | None) -> Path:
             ExitCode.USAGE,
         )
     return config
-
-
-def _credentials(*, password: bool, refresh_token: bool, is_imap: bool) -> dict[str, Secret]:
-    """Read the one secret that this type of account has."""
-    option = "--password-stdin" if is_imap else "--refresh-token-stdin"
-    if (password, refresh_token) != (is_imap, not is_imap):
-        raise CommandFailed(f"this type of account takes {option}", ExitCode.USAGE)
-    return {"password" if is_imap else "refresh_token": _secret_on_stdin(option)}
-
-
-def _secret_on_stdin(option: str) -> Secret:
-    try:
-        secret = _line_of_stdin()
-        secret.encode()
-    except UnicodeError:
-        raise CommandFailed(f"{option}: what is on stdin is not UTF-8", ExitCode.USAGE) from None
-    if not secret:
-        raise CommandFailed(f"{option}: there is nothing on stdin", ExitCode.USAGE)
-    return Secret(secret)
-
-
-def _line_of_stdin() -> str:
-    """Read a line as it is: a space at its end may belong to it. A person is asked, unseen."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
-    try:
-        return getpass.getpass("Secret (it is not shown): ", stream=sys.stderr)
-    except EOFError:
-        return ""

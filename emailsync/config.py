@@ -286,6 +286,16 @@ class OAuthSettings(Section):
     google: GoogleOAuthSettings = GoogleOAuthSettings()
     microsoft: MicrosoftOAuthSettings = MicrosoftOAuthSettings()
 
+    def api_url(self, provider_type: ProviderType) -> str | None:
+        """Return where such accounts' API is; None: at its usual place, or it has none."""
+        match provider_type:
+            case ProviderType.GOOGLE:
+                return self.google.api_url
+            case ProviderType.MICROSOFT:
+                return self.microsoft.api_url
+            case ProviderType.IMAP:
+                return None
+
 
 class ImapSettings(Section):
     """`[imap]`: which servers tenants may name."""

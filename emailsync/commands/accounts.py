@@ -8,49 +8,21 @@ from uuid import uuid4
 from emailsync.commands.explaining import WHO_ACTS, reasons
 from emailsync.commands.installation import Installation, opened_installation
 from emailsync.commands.logins import is_sent_in_clear, try_login
+from emailsync.commands.new_account import option_of, secret_of
 from emailsync.commands.output import Answer, CommandFailed, ExitCode, complain
 from emailsync.config import Settings
 from emailsync.crypto import Secret
 from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
-from emailsync.domain.errors import Misconfigured
 from emailsync.ports import Account
-from emailsync.providers.imap.dialling import Security
-from emailsync.providers.imap.opener import ImapAccountSettings
 from emailsync.store.accounts import AccountInfo, AccountStore, NewAccount, RunInfo
 from emailsync.store.rekeying import rekey as rekey_all
 
-IMPLICIT_TLS_PORT: Final = 993
-PLAIN_PORT: Final = 143
 LISTED: Final = (
     "tenant_id", "email_address", "provider_type", "status", "priority", "last_synced_at",
     "next_sync_at", "last_error", "id",
 )  # fmt: skip
 LISTED_NARROW: Final = ("email_address", "tenant_id", "status", "priority", "next_sync_at")
 WIDE: Final = 120  #: columns of a terminal that has room for everything
-
-
-def imap_settings(
-    host: str | None, port: int | None, security: Security, username: str
-) -> Mapping[str, Any]:
-    """Return the settings of an IMAP account, checked.
-
-    Raises:
-        CommandFailed: one is missing or wrong.
-    """
-    if host is None:
-        raise CommandFailed("--host is missing: the IMAP server's name", ExitCode.USAGE)
-    usual_port = IMPLICIT_TLS_PORT if security is Security.TLS else PLAIN_PORT
-    settings = {
-        "host": host,
-        "port": usual_port if port is None else port,
-        "security": security.value,
-        "username": username,
-    }
-    try:
-        ImapAccountSettings.read(settings)
-    except Misconfigured as error:
-        raise CommandFailed(str(error), ExitCode.USAGE) from error
-    return settings
 
 
 async def add(new: NewAccount, settings: Settings, answer: Answer, *, test: bool) -> int:
@@ -71,6 +43,7 @@ async def add(new: NewAccount, settings: Settings, answer: Answer, *, test: bool
             )
             credentials = await try_login(settings, account, failed="nothing was added")
             new = replace(new, credentials=credentials)
+        new = replace(new, api_url=settings.oauth.api_url(new.provider_type))
         key = await installation.accounts.add(new)
     answer.say(
         f"added {new.email_address} of tenant {new.tenant_id} as {key.account_id}",
@@ -126,17 +99,20 @@ async def pause(which: str, settings: Settings, answer: Answer) -> int:
 
 
 async def resume(
-    which: str, password: Secret | None, settings: Settings, answer: Answer, *, test: bool
+    which: str,
+    credentials: Mapping[str, Secret],
+    settings: Settings,
+    answer: Answer,
+    *,
+    test: bool,
 ) -> int:
-    """Sync an account again; with a new password if one is given, with `test` only if it works."""
-    if password is not None:
+    """Sync an account again; with a new secret if one is given, with `test` only if it works."""
+    if credentials:
         async with opened_installation(settings) as installation:
             account = await find_one(installation, which)
-            if account.provider_type is not ProviderType.IMAP:
-                raise CommandFailed(
-                    f"{which} has no password: it is no IMAP account", ExitCode.USAGE
-                )
-            credentials: Mapping[str, Secret] = {"password": password}
+            has = secret_of(account.provider_type, account.settings)
+            if set(credentials) != {has}:
+                raise CommandFailed(f"this account takes {option_of(has)}", ExitCode.USAGE)
             if test:
                 tried = Account(
                     key=account.key,

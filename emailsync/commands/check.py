@@ -6,6 +6,7 @@ from typing import Final
 from emailsync.commands.capacity import capacity_findings
 from emailsync.commands.findings import Finding, Verdict
 from emailsync.commands.output import Answer, ExitCode
+from emailsync.commands.registrations import registration_findings
 from emailsync.config import Settings
 from emailsync.crypto import SecretError
 from emailsync.domain.errors import SyncError
@@ -63,12 +64,14 @@ async def _database_and_limits(settings: Settings) -> Sequence[Finding]:
                 overview = Overview(database)
                 version = await overview.server_version()
                 demand = NO_ACCOUNTS if pending else await overview.demand()
+                uses = () if pending else await overview.registrations()
     except SyncError as exc:
         unreachable = Finding("database", Verdict.FAILED, str(exc))
         return (unreachable, *capacity_findings(settings, NO_ACCOUNTS))
     return (
         _version(version),
         _schema(settings, len(pending)),
+        *registration_findings(settings.oauth, uses),
         *capacity_findings(settings, demand),
     )
 

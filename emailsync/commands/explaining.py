@@ -12,7 +12,8 @@ from emailsync.store.accounts import Explanation
 WHO_ACTS: Final = {
     AccountStatus.PAUSED: "it is paused: `emailsyncd account resume` starts it again",
     AccountStatus.NEEDS_RECONNECT: "the server refused the login: its owner has to give new "
-    "credentials, then `emailsyncd account resume --password-stdin`; nothing tries again before",
+    "credentials, then `emailsyncd account resume` with --password-stdin or --refresh-token-stdin; "
+    "nothing tries again before",
     AccountStatus.ERROR: "its settings cannot work: the operator has to correct them, then "
     "`emailsyncd account resume`",
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import orjson
@@ -39,6 +40,7 @@ class NewAccount:
     email_address: str
     settings: Mapping[str, Any]  #: IMAP: host, port, security, username
     credentials: Mapping[str, Secret]
+    api_url: str | None = None  #: where the provider's API is; None: at its usual place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,7 @@ class AccountStore:
                 pg_text(new.email_address),
                 pg_json(dict(new.settings)),
                 seal_credentials(self._keys, key, new.credentials),
-                endpoint_of(new.provider_type, new.settings),
+                endpoint_of(new.provider_type, new.settings, new.api_url),
                 priority_of(tenant["plan"], tenant["last_login_at"], tenant["now"]),
             )
             await connection.execute(SQL["wake"])
@@ -214,11 +216,13 @@ class AccountStore:
         return await self._database.transact(work)
 
 
-def endpoint_of(provider_type: ProviderType, settings: Mapping[str, Any]) -> str:
+def endpoint_of(
+    provider_type: ProviderType, settings: Mapping[str, Any], api_url: str | None = None
+) -> str:
     """Return the key of the circuit that the account shares with all others on its server."""
     if provider_type is ProviderType.IMAP:
         return pg_text(f"{settings['host']}:{settings['port']}".lower())
-    return API_HOSTS[provider_type]
+    return API_HOSTS[provider_type] if api_url is None else urlsplit(api_url).netloc.lower()
 
 
 async def _runs(connection: Connection, key: AccountKey, limit: int) -> Sequence[RunInfo]:

@@ -1,6 +1,6 @@
 """Sums over all tenants, for the metrics and for `emailsyncd check`. Reads only, names nobody."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,17 @@ class Demand:
 
     accounts: Mapping[tuple[ProviderType, Priority], int]  #: active ones
     mean_duration_s: float | None  #: of a run in the last day; None: there was none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationUse:
+    """The accounts that get their tokens in one way from one issuer."""
+
+    issuer: str  #: the section of the settings: `oauth.<issuer>`
+    by_application: bool  #: by our own right; else by their owners' consent
+    accounts: int
+    waiting: int  #: for the operator
+    problem: str | None  #: what one of these waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,12 @@ class Overview:
             },
             mean_duration_s=mean_duration_s,
         )
+
+    async def registrations(self) -> Sequence[RegistrationUse]:
+        """Return which of our registrations at issuers of tokens the accounts need."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(SQL["registrations"])
+        return [RegistrationUse(**row) for row in rows]
 
     async def server_version(self) -> ServerVersion:
         """Return the version of the server."""

@@ -41,3 +41,16 @@ WHERE started_at > now() - interval '1 day'
 -- name: server_version
 -- The server's version, for people and as a number such as 150004.
 SELECT current_setting('server_version') AS shown, current_setting('server_version_num')::int AS number
+
+-- name: registrations
+-- How many accounts get tokens from which issuer, by their owners' consent or by our own right, and
+-- how many of them wait for the operator, and why.
+SELECT CASE provider_type WHEN 'imap' THEN settings->>'oauth' ELSE provider_type END AS issuer,
+    coalesce(settings->>'auth' = 'service_account', false)
+        OR coalesce(settings->>'permission' = 'application', false) AS by_application,
+    count(*) AS accounts,
+    count(*) FILTER (WHERE last_error_class = 'OperatorMustAct') AS waiting,
+    max(last_error) FILTER (WHERE last_error_class = 'OperatorMustAct') AS problem
+FROM provider_configs
+WHERE is_active AND (provider_type <> 'imap' OR settings->>'oauth' IS NOT NULL)
+GROUP BY 1, 2 ORDER BY 1, 2

@@ -4,11 +4,11 @@ Reads the account's settings; knows no secret.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from emailsync.domain.errors import Misconfigured
-from emailsync.ports import Account
 from emailsync.providers.oauth.audiences import Audience
 from emailsync.providers.oauth.classifier import Grant, Issuer
 
@@ -40,19 +40,19 @@ class SignIn:
     tenant: str | None  #: Microsoft's directory; None: as the settings' authority says
 
     @classmethod
-    def of(cls, account: Account, audience: Audience) -> Self:
-        """Return how this account signs in.
+    def of(cls, mailbox: str, settings: Mapping[str, Any], audience: Audience) -> Self:
+        """Return how the account of a mailbox signs in, by its settings.
 
         Raises:
             Misconfigured: its settings name no way that there is.
         """
         issuer = ISSUERS[audience]
         name, grants = GRANTS[issuer]
-        chosen = account.settings.get(name)
+        chosen = settings.get(name)
         grant = Grant.USER if chosen is None else grants.get(chosen)
         if grant is None:
             raise Misconfigured(f"the account's setting {name}: should be {' or '.join(grants)}")
-        tenant = account.settings.get("tenant")
+        tenant = settings.get("tenant")
         if tenant is not None and not (isinstance(tenant, str) and TENANT.fullmatch(tenant)):
             raise Misconfigured("the account's setting tenant: should be a directory id")
         if issuer is Issuer.MICROSOFT and grant is Grant.APPLICATION and tenant is None:
@@ -61,6 +61,6 @@ class SignIn:
             audience=audience,
             issuer=issuer,
             grant=grant,
-            mailbox=account.email_address,
+            mailbox=mailbox,
             tenant=tenant,
         )

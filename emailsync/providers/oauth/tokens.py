@@ -98,7 +98,7 @@ class OAuthTokens:
         Raises:
             Misconfigured: its settings name no way to sign in.
         """
-        sign_in = SignIn.of(account, audience)
+        sign_in = SignIn.of(account.email_address, account.settings, audience)
         renew: Renew
         if sign_in.grant is Grant.USER:
             held = TokenSet.read(account.credentials)

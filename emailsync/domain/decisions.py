@@ -92,7 +92,13 @@ def decide(
             due = now + _usual(interval, jitter)
             outcome = Outcome(result=RunResult.DONE, next_sync_at=due, attempt=1)
         case QuotaSpent(frees_in=wait):
-            outcome = Outcome(result=RunResult.SLICED, next_sync_at=now + wait, attempt=1)
+            outcome = Outcome(
+                result=RunResult.SLICED,
+                next_sync_at=now + wait,
+                attempt=1,
+                error=error.message,
+                error_class=type(error).__name__,
+            )
         case Throttled(retry_after=asked):
             at = now + throttle_wait(asked, jitter=jitter)
             outcome = _again(RunResult.THROTTLED, job, error, at)

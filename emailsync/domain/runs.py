@@ -9,7 +9,7 @@ class RunResult(StrEnum):
     """How a run ended; the values are stored."""
 
     DONE = "done"  #: the account is up to date
-    SLICED = "sliced"  #: its quantum is over and there is more: back to the queue
+    SLICED = "sliced"  #: its quantum or its quota is over and there is more: back to the queue
     RETRY = "retry"  #: failed, tried again after the backoff
     FAILED = "failed"  #: failed, attempts used up: next at the usual interval
     THROTTLED = "throttled"
@@ -46,7 +46,7 @@ class Outcome:
     next_sync_at: datetime | None  #: None: not before somebody acts
     attempt: int  #: of the next run: 1 after a success
     auth_refusals: int = 0  #: in a row, see `AuthUnproven`
-    error: str | None = None
+    error: str | None = None  #: what stopped the run, even where nothing failed
     error_class: str | None = None  #: name of the `SyncError` subclass, or of the foreign exception
     counts_on_account: bool = False  #: a failure for the account's circuit
     counts_on_endpoint: bool = False  #: a failure for the endpoint's circuit

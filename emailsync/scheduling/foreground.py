@@ -22,8 +22,10 @@ from emailsync.scheduling.engine import SyncEngine
 PATIENCE: Final = timedelta(minutes=10)
 POLL: Final = timedelta(seconds=1)  #: between two tries to claim what somebody else holds
 HELD_ELSEWHERE: Final = "it is held by another daemon, paused or waiting for its owner"
-GOES_ON: Final = frozenset({RunResult.SLICED, RunResult.LEASE_LOST, RunResult.CANCELLED})
-TRIED_AGAIN: Final = frozenset({RunResult.RETRY, RunResult.THROTTLED, RunResult.DEFERRED})
+GOES_ON: Final = frozenset({RunResult.LEASE_LOST, RunResult.CANCELLED})
+TRIED_AGAIN: Final = frozenset(
+    {RunResult.SLICED, RunResult.RETRY, RunResult.THROTTLED, RunResult.DEFERRED}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +125,8 @@ class ForegroundSync:
         now, outcome = self.clock.now(), record.outcome
         pending.open = False
         pending.claim_at = max(now, outcome.next_sync_at or now)
-        if outcome.result is RunResult.SLICED:
-            pending.stalled_since = now
+        if outcome.result is RunResult.SLICED and (outcome.error is None or record.counts.changed):
+            pending.stalled_since = now  # with its quota spent it may not have begun
         if outcome.result is RunResult.DONE:
             self._conclude(job.key, record, None)
         elif outcome.result in GOES_ON or (

@@ -120,8 +120,9 @@ def test_a_spent_quota_is_no_failure_and_the_sync_goes_on_when_it_frees() -> Non
     assert outcome.result is RunResult.SLICED
     assert outcome.next_sync_at == seconds(12)
     assert outcome.attempt == 1
-    assert outcome.error_class is None
+    assert (outcome.error, outcome.error_class) == ("x", "QuotaSpent")
     assert not outcome.counts_on_account
+    assert not outcome.counts_on_endpoint
 
 
 def test_a_run_that_has_more_to_do_is_due_at_once_and_starts_its_attempts_again() -> None:

@@ -5,10 +5,16 @@ from datetime import timedelta
 import anyio
 
 from emailsync.domain.accounts import AccountKey
-from emailsync.domain.errors import AuthRefused, AuthUnproven, Throttled, Unreachable
+from emailsync.domain.errors import (
+    AuthRefused,
+    AuthUnproven,
+    QuotaSpent,
+    Throttled,
+    Unreachable,
+)
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority
-from emailsync.domain.runs import RunRecord
+from emailsync.domain.runs import RunRecord, SyncCounts
 from emailsync.scheduling.foreground import HELD_ELSEWHERE, AccountResult, ForegroundSync
 from emailsync.simulation.virtual_time import START, run_virtually
 from emailsync.sync.progress import Progress
@@ -87,6 +93,58 @@ def test_a_backfill_goes_on_slice_by_slice_until_it_is_complete() -> None:
 
         assert results == {key_of("big"): UP_TO_DATE}
         assert len(stage.started) == 11
+
+    run_virtually(main())
+
+
+def test_a_backfill_goes_on_through_any_number_of_spent_quotas_while_it_gets_ahead() -> None:
+    async def main() -> None:
+        stage = Stage()
+
+        async def hundred_waits(_job: SyncJob, progress: Progress) -> bool:
+            if len(stage.started) <= 100:
+                progress.counts = SyncCounts(created=100)
+                raise QuotaSpent("used up", timedelta(minutes=9))
+            return False
+
+        stage.sync = hundred_waits
+        stage.store.add(job_of("big"))
+
+        async with stage.engine_running():
+            results = await ForegroundSync(engine=stage.engine, clock=stage.clock, told=ignore).run(
+                [key_of("big")]
+            )
+
+        assert results == {key_of("big"): UP_TO_DATE}
+        assert len(stage.started) == 101
+        assert 100 * 540 <= stage.clock.monotonic() < 100 * 542
+
+    run_virtually(main())
+
+
+def test_a_quota_that_does_not_free_within_the_patience_is_a_result() -> None:
+    """A day's quota, or a minute's that other accounts use up each time."""
+
+    async def main() -> None:
+        stage = Stage()
+
+        async def spent(job: SyncJob, _progress: Progress) -> bool:
+            wait = timedelta(hours=9) if job.key.tenant_id == "day" else timedelta(minutes=1)
+            raise QuotaSpent(f"the {job.key.tenant_id}'s quota is used up", wait)
+
+        stage.sync = spent
+        for name in ("day", "minute"):
+            stage.store.add(job_of(name))
+
+        async with stage.engine_running():
+            results = await ForegroundSync(engine=stage.engine, clock=stage.clock, told=ignore).run(
+                [key_of("day"), key_of("minute")]
+            )
+
+        assert results == {
+            key_of(name): failed(f"the {name}'s quota is used up") for name in ("day", "minute")
+        }
+        assert 540 <= stage.clock.monotonic() < 660
 
     run_virtually(main())
 

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 
 import anyio
 import pytest
 
+from emailsync.domain.errors import QuotaSpent
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority, QueueName
 from emailsync.domain.runs import RunResult
@@ -94,6 +96,44 @@ def test_a_sliced_sync_goes_on_at_once_in_turns_with_the_other_tenants() -> None
         assert order[0] == "big"
         assert "big" in order[1:4]  # its next slice waits for two of the others at most
         assert set(stage.results()) == {RunResult.SLICED, RunResult.DONE}
+
+    run_virtually(main())
+
+
+def test_an_account_whose_quota_is_spent_holds_no_worker_and_goes_on_when_it_frees() -> None:
+    async def main() -> None:
+        stage = Stage(settings_of(queues={"high": {"concurrency": 1}}, email_sync=UNSTAGGERED))
+        started_s: list[float] = []
+
+        async def spends(job: SyncJob, _progress: Progress) -> bool:
+            if job.key.tenant_id == "big":
+                started_s.append(stage.clock.monotonic())
+                if len(started_s) <= 3:
+                    raise QuotaSpent("used up", timedelta(seconds=40))
+            return False
+
+        stage.sync = spends
+        stage.store.add(job_of("big"))
+        stage.store.add(job_of("other"))
+
+        async with stage.scheduling():
+            await anyio.sleep(100)
+            unfinished = stage.store.accounts[key_of("big")].job
+            await anyio.sleep(21)
+            finished = stage.store.accounts[key_of("big")].job
+
+        page = stage.metrics.exposition().decode()
+        others = [job for job in stage.started if job.key.tenant_id == "other"]
+        waits_s = [later - earlier for earlier, later in pairwise(started_s)]
+        assert waits_s == [pytest.approx(40, abs=1)] * 3
+        assert len(others) == 1
+        assert len(stage.store.claims) < 20
+        assert (unfinished.last_synced_at, unfinished.attempt) == (None, 1)
+        assert finished.last_synced_at is not None
+        assert 'sync_jobs_completed{provider_type="imap"} 2.0' in page
+        assert 'sync_jobs_failed{provider_type="imap"' not in page
+        assert 'rate_limit_hits{provider_type="imap"} 0.0' in page
+        assert list(stage.engine.queues.failures) == []
 
     run_virtually(main())
 

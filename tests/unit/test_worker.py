@@ -12,6 +12,7 @@ from emailsync.domain.circuit import CircuitState
 from emailsync.domain.errors import (
     AuthRefused,
     LeaseLost,
+    QuotaSpent,
     StoreUnavailable,
     Throttled,
     Unreachable,
@@ -66,6 +67,7 @@ def test_a_sync_that_ends_well_is_stored_counted_and_logged_in_one_line() -> Non
     [
         (Unreachable("no route"), RunResult.RETRY, 5),
         (Throttled("slow down", timedelta(seconds=90)), RunResult.THROTTLED, 90),
+        (QuotaSpent("used up", timedelta(seconds=40)), RunResult.SLICED, 40),
         (AuthRefused("invalid_grant"), RunResult.NEEDS_RECONNECT, None),
         (StoreUnavailable("full"), RunResult.RETRY, 5),
         (RuntimeError("a bug"), RunResult.RETRY, 5),

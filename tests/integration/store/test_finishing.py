@@ -88,6 +88,26 @@ async def test_a_sliced_run_is_due_at_once_and_not_yet_synced(
     assert (again.key, again.last_synced_at, again.crashes) == (job.key, None, 0)
 
 
+async def test_a_run_whose_quota_is_spent_is_not_claimed_before_it_frees(
+    store: PostgresLeaseStore, connection: Connection
+) -> None:
+    """Nothing failed, so the account has no error; its runs tell what it waits for."""
+    await add_account(connection, sync_error_count=1, last_error="old")
+    job = await claim_one(store)
+
+    await store.finish(
+        job,
+        record(RunResult.SLICED, timedelta(seconds=40), error="used up", error_class="QuotaSpent"),
+    )
+
+    row = await account_row(connection, job.key)
+    (run,) = await connection.fetch("SELECT result, error, error_class FROM sync_runs")
+    assert 30 < row["wait_s"] <= 40
+    assert (row["last_synced_at"], row["last_error"], row["sync_error_count"]) == (None, None, 0)
+    assert tuple(run) == ("sliced", "used up", "QuotaSpent")
+    assert await store.claim(ANY) == []
+
+
 async def test_failures_open_the_circuits_of_the_account_and_of_its_endpoint(
     store: PostgresLeaseStore, connection: Connection
 ) -> None:

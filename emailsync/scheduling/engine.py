@@ -57,7 +57,7 @@ class SyncEngine:
         jitter: Callable[[], float] | None = None,
     ) -> None:
         self.listeners: list[Callable[[SyncJob, RunRecord], None]] = []  #: called after each run
-        self.limits = Limits(settings.current, clock)
+        self.limits = Limits(settings.current, clock, instances=settings.instances)
         self.queues = QueueService(settings.current, self.limits, clock, metrics)
         self._settings = settings
         self._store = store
@@ -68,7 +68,7 @@ class SyncEngine:
             settings=settings,
             instance_id=instance_id,
             drop=lambda job: self.queues.drop(job.key),
-            instances_changed=self._share_limits,
+            instances_changed=self._resize_limits,
         )
         self._worker = SyncWorker(
             run_job=run_job,
@@ -122,8 +122,7 @@ class SyncEngine:
 
     async def resize(self) -> None:
         """Put the current settings in force: limits, pace and workers. No job is dropped."""
-        await self.limits.resize(self._settings.current)
-        self.queues.resize(self._settings.current)
+        await self._resize_limits()
         self._worker.resize()
 
     async def stop(self, *, grace_s: float) -> None:
@@ -156,9 +155,10 @@ class SyncEngine:
             except StoreUnavailable:
                 log.warning("leases.not_released", count=len(jobs))  # they run out by themselves
 
-    async def _share_limits(self, instances: int) -> None:
-        await self.limits.resize(self._settings.current, instances=instances)
-        self.queues.resize(self._settings.current)
+    async def _resize_limits(self) -> None:
+        settings = self._settings
+        await self.limits.resize(settings.current, instances=settings.instances)
+        self.queues.resize(settings.current)
 
     def _tell(self, job: SyncJob, record: RunRecord) -> None:
         for listener in self.listeners:

@@ -46,10 +46,10 @@ class LeaseKeeper:
     Args:
         store: where leases are.
         clock: for how long a lease can be trusted.
-        settings: lease and heartbeat times.
+        settings: lease and heartbeat times; learns how many daemons are alive.
         instance_id: the name under which this daemon announces itself.
         drop: called with a job that lost its lease while it waited.
-        instances_changed: awaited with the number of live daemons when it changes.
+        instances_changed: awaited when another number of daemons is alive.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LeaseKeeper:
         settings: LiveSettings,
         instance_id: str,
         drop: Callable[[SyncJob], object],
-        instances_changed: Callable[[int], Awaitable[None]],
+        instances_changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -68,7 +68,6 @@ class LeaseKeeper:
         self._instance_id = instance_id
         self._drop = drop
         self._instances_changed = instances_changed
-        self._instances = 1
         self._held: dict[Lease, HeldLease] = {}
 
     def hold(self, jobs: Iterable[SyncJob], *, asked_s: float) -> None:
@@ -169,10 +168,10 @@ class LeaseKeeper:
     async def _announce(self) -> None:
         ttl = timedelta(seconds=self._settings.current.cluster.lease_s)
         instances = await self._store.heartbeat(self._instance_id, ttl=ttl)
-        if instances != self._instances:
-            self._instances = instances
+        if instances != self._settings.instances:
+            self._settings.instances = instances
             log.info("instances.changed", instances=instances)
-            await self._instances_changed(instances)
+            await self._instances_changed()
 
     def _all(self) -> Sequence[HeldLease]:
         return [held for held in self._held.values() if not held.lost]

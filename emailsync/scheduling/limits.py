@@ -72,10 +72,10 @@ def endpoint_slots(limits: ProviderLimits) -> int | None:
 class Limits:
     """The state of every limit. Used by one event loop; changes to it are never interleaved."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, *, instances: int = 1) -> None:
         self._settings = settings
         self._clock = clock
-        self._instances = 1
+        self._instances = instances
         self._slots: dict[Limit, anyio.CapacityLimiter] = {}  #: those in use
         self._pace = {queue: _pace(settings.queues.of(queue)) for queue in QueueName}
 
@@ -134,7 +134,7 @@ class Limits:
         used = 0 if slots is None else slots.borrowed_tokens
         return max(0, self._total(limit) - used)
 
-    async def resize(self, settings: Settings, *, instances: int | None = None) -> None:
+    async def resize(self, settings: Settings, *, instances: int) -> None:
         """Put other limits in force; what runs goes on, and counts against them.
 
         Args:
@@ -142,8 +142,7 @@ class Limits:
             instances: live daemons on this database, which share the limits of a type and of an
                 endpoint.
         """
-        before, self._settings = self._settings, settings
-        self._instances = instances or self._instances
+        before, self._settings, self._instances = self._settings, settings, instances
         for limit, slots in self._slots.items():
             slots.total_tokens = self._total(limit)
         for queue in QueueName:

@@ -134,12 +134,12 @@ def test_live_daemons_share_the_limits_of_a_provider_type() -> None:
         async with stage.engine_running():
             await stage.engine.claim(HIGH)
             await anyio.sleep(1)
-            together = stage.engine.queues.running()
+            together = stage.engine.queues.running(), stage.settings.instances
             stage.store.instances.clear()
             await anyio.sleep(15)
-            alone = stage.engine.queues.running()
+            alone = stage.engine.queues.running(), stage.settings.instances
 
-        assert (together, alone) == (2, 4)
+        assert (together, alone) == ((2, 2), (4, 1))
 
     run_virtually(main())
 

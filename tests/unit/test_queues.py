@@ -59,7 +59,7 @@ class Floor:
         self.limits = Limits(self.settings, self.clock)
         self.queues = QueueService(self.settings, self.limits, self.clock, Metrics())
 
-    async def resize(self, settings: Settings, *, instances: int | None = None) -> None:
+    async def resize(self, settings: Settings, *, instances: int = 1) -> None:
         await self.limits.resize(settings, instances=instances)
         self.queues.resize(settings)
 

@@ -95,8 +95,15 @@ class DatabaseSettings(Section):
     """`[database]`."""
 
     url: Annotated[str, AfterValidator(_database)] = Field(default="embedded", repr=False)
+    password_file: Path | None = None  #: None: the URL holds the password, or none is needed
     pool_max: Annotated[int, Field(ge=2, le=19)] = 16
     auto_migrate: bool = True
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password_file is not None and urlsplit(self.url).password:
+            raise ValueError("the url holds a password already; keep it or the password_file")
+        return self
 
     @property
     def place(self) -> str:

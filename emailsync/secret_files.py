@@ -1,4 +1,4 @@
-"""Where the settings' secrets come from: the keys of the credentials, the tokens of the HTTP pages.
+"""Where the settings' secrets come from: the credentials' keys, the pages' tokens, the password.
 
 What lies in the state directory is made at the first start; a file that the settings name is the
 operator's and is never made for them.
@@ -53,6 +53,21 @@ def open_tokens(settings: Settings) -> Sequence[Secret]:
     if not lines:
         raise SecretFileError(f"http.token_file: {path} holds no token; write one a line")
     return [Secret(line) for line in lines]
+
+
+def open_database_password(settings: Settings) -> Secret | None:
+    """Return the password that the database's URL leaves to a file, if it does.
+
+    Raises:
+        SecretFileError: naming the settings' key.
+    """
+    path = settings.database.password_file
+    if path is None:
+        return None
+    try:
+        return Secret(read_secret_file(path).rstrip("\r\n"))
+    except SecretFileError as exc:
+        raise SecretFileError(f"database.password_file: {exc}") from exc
 
 
 def _make_ours(settings: Settings, path: Path, generate: Callable[[Path], None]) -> None:

@@ -1,7 +1,8 @@
 """From a TOML file and the environment to one valid `Settings`, or to all that is wrong with it.
 
 Knows files and variables; what a key means and which values it takes is the model's business.
-Relative paths are relative to the settings file, so the daemon may start anywhere.
+Relative paths are relative to the settings file, so the daemon may start anywhere, and those of
+secrets may lie where systemd hands credentials over (systemd.exec(5), LoadCredential=).
 """
 
 import difflib
@@ -27,8 +28,12 @@ TRUE: Final = frozenset({"1", "true", "yes", "on"})
 FALSE: Final = frozenset({"0", "false", "no", "off"})
 SHOWN_AT_MOST: Final = 60  #: characters of a refused value
 NEVER_SHOWN: Final = frozenset({("database", "url")})  #: may hold a password
+CREDENTIALS: Final = "$CREDENTIALS_DIRECTORY/"  #: a path may begin so
+CREDENTIAL_STORE: Final = "/etc/credstore"
+"""Where systemd takes credentials from, so that root's commands find what the daemon is given."""
 FILES: Final[Sequence[KeyPath]] = (
     ("email_sync", "state_dir"),
+    ("database", "password_file"),
     ("http", "token_file"),
     ("credentials", "key_file"),
     ("imap", "ca_file"),
@@ -238,13 +243,20 @@ def _with_places(settings: Settings, base: Path, environ: Mapping[str, str]) -> 
     for key in FILES:
         given = _value_at(values, key)
         if given is not None:
-            _set_at(values, key, base / Path(given).expanduser())
+            _set_at(values, key, base / _path(str(given), environ))
     state_dir = values["email_sync"]["state_dir"] or _usual_state_dir(environ)
     values["email_sync"]["state_dir"] = state_dir
     values["http"]["token_file"] = values["http"]["token_file"] or state_dir / "http-token"
     if values["credentials"]["key_file"] is None:
         values["credentials"]["key_file"] = state_dir / "credentials.key"
     return Settings.model_validate(values)
+
+
+def _path(given: str, environ: Mapping[str, str]) -> Path:
+    if given.startswith(CREDENTIALS):
+        folder = environ.get("CREDENTIALS_DIRECTORY") or CREDENTIAL_STORE
+        return Path(folder, given.removeprefix(CREDENTIALS))
+    return Path(given).expanduser()
 
 
 def _missing_key_file(values: Mapping[str, Any]) -> list[Problem]:

@@ -167,6 +167,34 @@ def test_paths_are_relative_to_the_file_and_the_rest_lies_in_the_state_directory
     assert settings.http.token_file == Path("/var/lib/x/http-token")
 
 
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"CREDENTIALS_DIRECTORY": "/run/credentials/emailsyncd.service"}, None),
+        ({}, "/etc/credstore"),
+    ],
+)
+def test_a_secret_may_lie_where_systemd_hands_it_over_or_takes_it_from(
+    tmp_path: Path, environ: dict[str, str], folder: str | None
+) -> None:
+    """The same file serves the daemon in its service and the commands outside of it."""
+    path = write(tmp_path, "[credentials]\nkey_file = '$CREDENTIALS_DIRECTORY/emailsyncd.key'\n")
+
+    settings = load(path, environ)
+
+    expected = Path(folder or environ["CREDENTIALS_DIRECTORY"], "emailsyncd.key")
+    assert settings.credentials.key_file == expected
+
+
+def test_the_database_has_one_password(tmp_path: Path) -> None:
+    text = "[database]\nurl = 'postgresql://u:hunter2@h/db'\npassword_file = 'password'"
+
+    message = problems_of(write(tmp_path, text))["database"]
+
+    assert "holds a password already" in message
+    assert "hunter2" not in message
+
+
 def test_several_servers_may_be_named(tmp_path: Path) -> None:
     url = "postgresql://u:p@one:5432,two,[::1]:5433/db"
     text = f'[database]\nurl = "{url}"\n[credentials]\nkey_file = "keys"'

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from emailsync.providers.account_client import AccountClient
 from emailsync.providers.gmail.batch import batch_answers, batch_request
@@ -29,7 +29,6 @@ USER: Final = "/gmail/v1/users/me"
 PAGE_ITEMS: Final = "500"  #: the most that a list gives at a time
 BATCH_PARTS: Final = 50  #: more than that triggers rate limits (guides/batch)
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024  #: of an answer; 50 messages are 2 MB on average
-CONTENT_FIELDS: Final = "id,threadId,labelIds,internalDate,raw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +115,7 @@ class GmailApi:
         Raises:
             AnswerTooLarge: all of them together are too large: ask for fewer.
         """
-        query = urlencode({"format": "raw", "fields": CONTENT_FIELDS})
-        return await self._of_messages(message_ids, query)
+        return await self._of_messages(message_ids, "format=raw")
 
     async def states(self, message_ids: Sequence[str]) -> Mapping[str, Answer]:
         """Return Gmail's answers for these messages, with their labels only."""
@@ -129,17 +127,15 @@ class GmailApi:
         Raises:
             AnswerTooLarge: the answer is larger than `max_bytes`.
         """
-        params = (("format", "raw"), ("fields", CONTENT_FIELDS))
-        return await self._message(message_id, params, max_bytes)
+        return await self._message(message_id, "raw", max_bytes)
 
     async def headers(self, message_id: str) -> Answer:
         """Return the answer for one message without its body."""
-        return await self._message(message_id, (("format", "metadata"),), MAX_BATCH_BYTES)
+        return await self._message(message_id, "metadata", MAX_BATCH_BYTES)
 
-    async def _message(
-        self, message_id: str, params: Sequence[tuple[str, str]], max_bytes: int
-    ) -> Answer:
-        request = ApiRequest("GET", f"{USER}/messages/{quote(message_id, safe='')}", params)
+    async def _message(self, message_id: str, form: str, max_bytes: int) -> Answer:
+        path = f"{USER}/messages/{quote(message_id, safe='')}"
+        request = ApiRequest("GET", path, (("format", form),))
         return await self.client.send(
             request,
             cost=self.prices.get_message,

@@ -6,6 +6,7 @@ parser of mail takes longer than Gmail. What a part means is its caller's busine
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final
 
 from emailsync.domain.errors import ServerRefused
@@ -16,9 +17,11 @@ BOUNDARY: Final = "emailsync_batch"
 MAX_HEAD_BYTES: Final = 16_384  #: of the headers of a part; Google sends some hundred
 
 _BOUNDARY: Final = re.compile(r'boundary="?([^";\s]{1,200})', re.IGNORECASE)
-_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
-_NUMBER: Final = re.compile(r"response-(\d{1,6})\b")
-_STATUS_LINE: Final = re.compile(r"HTTP/\d(?:\.\d)? (\d{3})")
+_HEAD: Final = re.compile(
+    rb"[^\r\n]*\r?\n(?P<outer>(?:[^\r\n]+\r?\n)+)\r?\n"  # rest of the boundary's line, headers
+    rb"HTTP/\d(?:\.\d)? (?P<status>\d{3})[^\r\n]*\r?\n(?P<inner>(?:[^\r\n]+\r?\n)*)\r?\n"
+)
+_NUMBER: Final = re.compile(rb"content-id: *<?response-(\d{1,6})\b", re.IGNORECASE)
 
 
 def batch_request(paths: Sequence[str]) -> ApiRequest:
@@ -52,23 +55,17 @@ def batch_answers(answer: Answer) -> dict[int, Answer]:
 
 def _numbered(pieces: Sequence[bytes], whole: Answer) -> Iterator[tuple[int, Answer]]:
     for piece in pieces:
-        outer_end = _BLANK_LINE.search(piece, 0, MAX_HEAD_BYTES)
-        if outer_end is None:
-            continue
-        inner_end = _BLANK_LINE.search(piece, outer_end.end(), outer_end.end() + MAX_HEAD_BYTES)
-        if inner_end is None:
-            continue
-        outer = _headers(piece[: outer_end.start()])
-        inner = piece[outer_end.end() : inner_end.start()]
-        number = _NUMBER.search(outer.get("content-id", ""))
-        status = _STATUS_LINE.match(inner.decode("latin-1"))
-        if number is not None and status is not None:
+        head = _HEAD.match(piece, 0, MAX_HEAD_BYTES)
+        number = None if head is None else _NUMBER.search(head["outer"])
+        if head is not None and number is not None:
+            status = int(head["status"])
             yield (
                 int(number[1]),
                 Answer(
-                    status=int(status[1]),
-                    headers=_headers(inner),
-                    body=piece[inner_end.end() :],
+                    status=status,
+                    # Of an answer that is none they say when to come again; else they say nothing.
+                    headers={} if status == HTTPStatus.OK else _headers(head["inner"]),
+                    body=piece[head.end() :],
                     received_at=whole.received_at,
                 ),
             )

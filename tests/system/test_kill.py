@@ -3,11 +3,13 @@
 import os
 import random
 import subprocess
+from datetime import timedelta
 
 from daemon import COMMAND
 from dovecot_mailbox import DovecotMailbox
 from emailsync.emulators.mail_generator import generate
 from installation import Installation
+from servers import LOOPBACK, free_port
 
 MESSAGES = 1_500
 KILLS = 6
@@ -64,23 +66,25 @@ async def test_six_kills_in_a_first_sync_lose_nothing_and_store_nothing_twice(
 async def test_a_killed_daemon_is_followed_within_the_lease(
     installation: Installation, mailbox: DovecotMailbox
 ) -> None:
-    """The next daemon claims the account as soon as the dead one's lease has run out."""
-    installation.configure(SHORT_LEASE)
+    """Another daemon that waits claims the account as soon as the dead one's lease has run out."""
     mailbox.deliver(generate(8, n, recipient=mailbox.user) for n in range(MESSAGES))
-    installation.add_account(mailbox)
-    async with installation.daemon() as first:
-        while not (await installation.fetch("SELECT FROM messages LIMIT 1")):
-            assert first.process.poll() is None
-        await first.kill()
-    [lease] = await installation.fetch(
-        "SELECT lease_owner IS NOT NULL AS held,"
-        " extract(epoch FROM lease_until - now())::float AS left_s FROM provider_configs"
-    )
-    assert lease["held"]
-    assert lease["left_s"] <= LEASE_S
+    installation.configure(SHORT_LEASE)
+    async with installation.daemon() as one:
+        elsewhere = {"http": {"listen": f"{LOOPBACK}:{free_port()}"}}
+        installation.configure(SHORT_LEASE | elsewhere)
+        async with installation.daemon() as other:
+            installation.add_account(mailbox)
+            while not (await installation.fetch("SELECT FROM messages LIMIT 1")):
+                assert (one.process.poll(), other.process.poll()) == (None, None)
+            [held] = await installation.fetch("SELECT lease_owner FROM provider_configs")
+            holder, heir = (one, other) if held[0].endswith(f":{one.pid}") else (other, one)
+            await holder.kill()
+            [lease] = await installation.fetch("SELECT lease_until, now() FROM provider_configs")
 
-    async with installation.daemon() as second:
-        line = await second.wait_for_event("sync.job_finished", result="done")
+            line = await heir.wait_for_event("sync.job_finished", result="done")
 
+    [run] = await installation.fetch("SELECT min(started_at) AS started_at FROM sync_runs")
+    assert timedelta() < lease["lease_until"] - lease["now"] <= timedelta(seconds=LEASE_S)
+    assert run["started_at"] - lease["lease_until"] < timedelta(seconds=LEASE_S)
     assert line["error"] is None
     assert await installation.stored(mailbox.user) == mailbox.snapshot()

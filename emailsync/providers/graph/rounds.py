@@ -154,6 +154,7 @@ class FolderRounds:
             page = replace(page, items=())
         async for stored in self._with_cursor(state, page, done):
             yield stored
+        state.touched |= not was_complete
         state.listed = None
 
     async def _concluded(self, state: FolderState, page: DeltaPage) -> AsyncGenerator[FetchedPage]:

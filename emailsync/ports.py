@@ -173,6 +173,8 @@ class CredentialVault(Protocol):
 
         Raises:
             LeaseLost: the account is gone.
+            Misconfigured: the credentials cannot be decrypted with the keys at hand.
+            Retryable: the renewal took too long, and was given up.
             StoreUnavailable: the new credentials could not be stored, and must not be used.
         """
 

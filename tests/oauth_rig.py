@@ -27,6 +27,7 @@ from emailsync.providers.oauth.tokens import AccountTokens, OAuthTokens, oauth_t
 
 CLIENT_ID = "the-client"
 CLIENT_SECRET = "Canary-client-secret"
+DEADLINE_S = 1.0  #: for an answer of a token endpoint
 SERVICE_ACCOUNT = "sync@project.iam.gserviceaccount.com"
 PROVIDERS = {
     Audience.GMAIL: ProviderType.GOOGLE,
@@ -119,5 +120,5 @@ async def running_issuers(secrets: Path) -> AsyncIterator[OAuthRig]:
     async with serve(emulator.app) as base_url:
         settings = LiveSettings(Settings(oauth=oauth_settings(base_url, secrets)))
         vault = TokenMemory()
-        async with oauth_tokens(settings, vault, clock) as tokens:
+        async with oauth_tokens(settings, vault, clock, deadline_s=DEADLINE_S) as tokens:
             yield OAuthRig(emulator, tokens, vault, clock, secrets, settings)

@@ -32,9 +32,10 @@ SECRET_FIELDS: Final = frozenset(
 class TokenEndpoint:
     """What one issuer's token endpoint answers."""
 
-    def __init__(self, http: HttpClient, issuer: Issuer) -> None:
+    def __init__(self, http: HttpClient, issuer: Issuer, *, deadline_s: float = DEADLINE_S) -> None:
         self._http = http
         self._issuer = issuer
+        self._deadline_s = deadline_s
 
     async def ask(self, url: str, form: bytes, grant: Grant) -> Granted:
         """Send a form (RFC 6749 section 4 and 6) once and return the tokens.
@@ -51,7 +52,7 @@ class TokenEndpoint:
             },
             content=form,
         )
-        answer = await self._http.send(request, max_bytes=MAX_BYTES, deadline_s=DEADLINE_S)
+        answer = await self._http.send(request, max_bytes=MAX_BYTES, deadline_s=self._deadline_s)
         body = _object_in(answer)
         if answer.status in SUCCESSES and (granted := _granted(body)) is not None:
             return granted

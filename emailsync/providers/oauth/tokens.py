@@ -30,7 +30,7 @@ from emailsync.providers.http_client import HttpClient
 from emailsync.providers.oauth.audiences import Audience
 from emailsync.providers.oauth.classifier import Grant, Issuer
 from emailsync.providers.oauth.sign_in import SignIn
-from emailsync.providers.oauth.token_endpoint import TokenEndpoint
+from emailsync.providers.oauth.token_endpoint import DEADLINE_S, TokenEndpoint
 from emailsync.providers.oauth.token_memory import Renewal, TokenMemory
 from emailsync.providers.oauth.token_set import Granted, TokenSet
 
@@ -50,14 +50,23 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def oauth_tokens(
-    settings: LiveSettings, vault: CredentialVault, clock: Clock
+    settings: LiveSettings, vault: CredentialVault, clock: Clock, *, deadline_s: float = DEADLINE_S
 ) -> AsyncIterator["OAuthTokens"]:
-    """Yield what gives out tokens; its connections live as long as the context."""
+    """Yield what gives out tokens; its connections live as long as the context.
+
+    Args:
+        settings: our registrations; where the issuers are holds for the whole context.
+        vault: where rotated tokens are kept.
+        clock: what tokens expire by.
+        deadline_s: for one answer of a token endpoint.
+    """
     oauth = settings.current.oauth
     async with AsyncExitStack() as stack:
         endpoints = {
             issuer: TokenEndpoint(
-                await stack.enter_async_context(HttpClient(_origin(oauth, issuer))), issuer
+                await stack.enter_async_context(HttpClient(_origin(oauth, issuer))),
+                issuer,
+                deadline_s=deadline_s,
             )
             for issuer in Issuer
         }

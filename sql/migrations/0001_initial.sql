@@ -9,8 +9,22 @@ CREATE TABLE tenants (
     plan text,
     last_login_at timestamptz,
     weight double precision NOT NULL DEFAULT 1 CHECK (weight > 0 AND weight <= 1000),
+    removed_at timestamptz,                         -- it is being erased since then; NULL: it is not
     created_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- Bearer tokens of the HTTP API, by their hash; the operator's own are in a file.
+CREATE TABLE api_tokens (
+    name text PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 200),
+    sha256 bytea NOT NULL UNIQUE CHECK (length(sha256) = 32),
+    scope text NOT NULL CHECK (scope IN ('admin', 'tenant', 'metrics')),
+    tenant_id text REFERENCES tenants ON DELETE CASCADE,
+    expires_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((scope = 'tenant') = (tenant_id IS NOT NULL))
+);
+
+CREATE INDEX api_tokens_tenant_idx ON api_tokens (tenant_id) WHERE tenant_id IS NOT NULL;
 
 CREATE TABLE provider_configs (
     tenant_id text NOT NULL REFERENCES tenants ON DELETE CASCADE,
@@ -47,14 +61,24 @@ CREATE TABLE provider_configs (
     lease_epoch bigint NOT NULL DEFAULT 0,
     crash_count int NOT NULL DEFAULT 0,             -- holders of the lease that vanished, consecutive
     created_at timestamptz NOT NULL DEFAULT now(),
+    requested_at timestamptz,                       -- somebody wants it synced now; NULL: nobody
+    removed_at timestamptz,                         -- it is being erased since then; NULL: it is not
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, id),
-    UNIQUE (tenant_id, provider_type, email_address),
     CHECK ((circuit_state = 'CLOSED') = (circuit_retry_at IS NULL)),
-    CHECK (lease_owner IS NOT NULL OR lease_until = '-infinity')
+    CHECK (lease_owner IS NOT NULL OR lease_until = '-infinity'),
+    CHECK (removed_at IS NULL OR NOT is_active)
 );
 
 CREATE INDEX idx_provider_sync ON provider_configs (last_synced_at, sync_priority, is_active);
+-- A mailbox may be added anew while what was stored of it before is still being erased.
+CREATE UNIQUE INDEX provider_configs_address_idx
+    ON provider_configs (tenant_id, provider_type, email_address) WHERE removed_at IS NULL;
+CREATE INDEX provider_configs_requested_idx ON provider_configs (requested_at)
+    WHERE requested_at IS NOT NULL AND is_active AND status = 'active';
+CREATE INDEX provider_configs_removed_idx ON provider_configs (removed_at)
+    WHERE removed_at IS NOT NULL;
+
 CREATE INDEX idx_tenant_provider ON provider_configs (tenant_id, provider_type);
 CREATE INDEX provider_configs_due_idx ON provider_configs (sync_priority, next_sync_at)
     WHERE is_active AND status = 'active';
@@ -144,9 +168,13 @@ CREATE INDEX messages_vanished_name_idx ON messages (tenant_id, provider_id, rem
 CREATE INDEX messages_detached_idx ON messages (tenant_id, provider_id, remote_id)
     WHERE detached_at IS NOT NULL;
 CREATE INDEX messages_deleted_idx ON messages (deleted_at) WHERE deleted_at IS NOT NULL;
-CREATE INDEX messages_received_idx ON messages (tenant_id, received_at DESC, id DESC)
+-- Lists, the latest first: of a tenant, and of an account, by which it is erased as well.
+CREATE INDEX messages_received_idx
+    ON messages (tenant_id, (coalesce(received_at, created_at)) DESC, id DESC)
     WHERE deleted_at IS NULL;
 CREATE INDEX messages_thread_idx ON messages (tenant_id, md5(thread_key));
+CREATE INDEX messages_provider_idx
+    ON messages (tenant_id, provider_id, (coalesce(received_at, created_at)) DESC, id DESC);
 CREATE INDEX messages_message_id_idx ON messages (tenant_id, md5(message_id));
 
 CREATE TABLE message_folders (
@@ -188,8 +216,9 @@ CREATE UNLOGGED TABLE raw_pieces (
 );
 ALTER TABLE raw_pieces ALTER COLUMN piece SET STORAGE EXTERNAL;
 
--- The change feed: written in the transaction of the change it tells of. `xact` lets a reader stop
--- before the oldest transaction still running, so that a late commit is never overtaken.
+-- The change feed: written in the transaction of the change it tells of. A reader stops before the
+-- oldest transaction still running and goes by `xact` before `seq`, so that a late commit is never
+-- overtaken.
 CREATE TABLE changes (
     tenant_id text NOT NULL REFERENCES tenants ON DELETE CASCADE,
     seq bigint GENERATED ALWAYS AS IDENTITY,
@@ -198,10 +227,11 @@ CREATE TABLE changes (
     kind text NOT NULL CHECK (kind IN ('created', 'updated', 'deleted')),
     at timestamptz NOT NULL DEFAULT now(),
     xact xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    PRIMARY KEY (tenant_id, seq)
+    PRIMARY KEY (tenant_id, xact, seq)              -- the order of the feed
 );
 
 CREATE INDEX changes_at_idx ON changes USING brin (at);
+CREATE INDEX changes_feed_idx ON changes (xact, seq);
 
 CREATE TABLE sync_runs (
     tenant_id text NOT NULL,

@@ -9,8 +9,8 @@ DELETE FROM sync_runs WHERE (tenant_id, id) IN (
 
 -- name: remove_changes
 -- Remove up to $2 entries of the change feed that were written before $1.
-DELETE FROM changes WHERE (tenant_id, seq) IN (
-    SELECT tenant_id, seq FROM changes WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+DELETE FROM changes WHERE (tenant_id, xact, seq) IN (
+    SELECT tenant_id, xact, seq FROM changes WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 )
 
 -- name: remove_deleted

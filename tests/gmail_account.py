@@ -1,10 +1,13 @@
 """One Gmail account synced in this process against the emulator, and the comparison of both."""
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emailsync.config import (
     GoogleLimits,
@@ -53,6 +56,40 @@ class Snapshot:
     mail: Mapping[str, Mail]  #: by Gmail's id
 
 
+class Wire:
+    """What the client asks for, and what the test does at a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.requested: list[str] = []  #: ids of messages, in the order asked for
+        self.requests = 0
+        self.before_request: Callable[[int, str], None] = lambda *_: None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Note a request, then let the emulator answer it."""
+        self.requests += 1
+        self.before_request(self.requests, scope["path"])
+        body = b""
+        if scope["method"] == "POST":
+            more = True
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+        asked = f"{scope['path']} {body.decode()}"
+        self.requested += re.findall(r"/users/me/messages/(\w+)", asked)
+        is_read = not body
+
+        async def receive_again() -> Message:
+            nonlocal is_read
+            if is_read:
+                return await receive()
+            is_read = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, receive_again, send)
+
+
 @dataclass(frozen=True)
 class GmailAccount(SyncRig):
     """An account with the emulated mailbox behind it."""
@@ -60,6 +97,7 @@ class GmailAccount(SyncRig):
     emulator: GmailEmulator
     mailbox: GmailMailbox
     settings: LiveSettings
+    wire: Wire
 
     @property
     def usage(self) -> Usage:
@@ -154,7 +192,8 @@ async def gmail_account(
     """Serve an empty mailbox and make an account of it; quotas are enforced only where given."""
     emulator = GmailEmulator(StaticTokens({TOKEN: OWNER}), quota=quota or Quota.preset("off"))
     mailbox = emulator.ledger.add_mailbox(OWNER, seed=7)
-    async with serve(emulator.app) as base_url:
+    wire = Wire(emulator.app)
+    async with serve(wire) as base_url:
         settings = LiveSettings(
             Settings(
                 limits=LimitsSettings(google=limits),
@@ -174,4 +213,6 @@ async def gmail_account(
             endpoint=base_url.removeprefix("http://"),
         )
         async with sync_rig(database_url, row, settings=settings, key_file=key_file) as rig:
-            yield GmailAccount(rig.job, rig.run_job, rig.connection, emulator, mailbox, settings)
+            yield GmailAccount(
+                rig.job, rig.run_job, rig.connection, emulator, mailbox, settings, wire
+            )

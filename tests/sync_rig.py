@@ -3,6 +3,7 @@
 Its row is leased once and for all, so `sync` may be called again and again. Knows no provider.
 """
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from uuid import UUID, uuid4
 import asyncpg
 import orjson
 
-from emailsync.app import SystemClock
 from emailsync.config import LiveSettings
 from emailsync.crypto import KeyRing, Secret, generate_key_file
 from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
@@ -31,6 +31,16 @@ from emailsync.sync.progress import QUANTUM, Progress
 from emailsync.sync.run_job import RunJob
 
 SYNCED_TABLES = ("folders", "messages", "message_folders", "attachments", "changes", "quarantine")
+
+
+class WallClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +65,13 @@ class SyncRig:
     async def sync(self, quantum: timedelta = QUANTUM) -> SyncCounts:
         """Run the job until the account is up to date; return what the last run changed."""
         while True:
-            progress = Progress.start(SystemClock(), quantum)
+            progress = Progress.start(WallClock(), quantum)
             if not await self.run_job(self.job, progress):
                 return progress.counts
 
     async def run_once(self, quantum: timedelta = QUANTUM) -> bool:
         """Run the job for one quantum; return whether there is more."""
-        return await self.run_job(self.job, Progress.start(SystemClock(), quantum))
+        return await self.run_job(self.job, Progress.start(WallClock(), quantum))
 
     async def count(self, what: str) -> int:
         """Return how many rows `SELECT ... FROM what` has."""
@@ -112,7 +122,7 @@ async def sync_rig(
             open_database(database_url, pool_max=4) as database,
             MimeParser() as parser,
             session_openers(
-                settings, PostgresCredentialVault(database, keys), SystemClock()
+                settings, PostgresCredentialVault(database, keys), WallClock()
             ) as openers,
         ):
             run_job = RunJob(PostgresMailStore(database, keys, settings), openers, parser)

@@ -73,8 +73,6 @@ def get_label(request: Request) -> Answer:
 def list_messages(request: Request) -> Answer:
     """Answer `users.messages.list`: newest first; a page begins behind the last one's end."""
     call = request.call
-    if "q" in call.query:
-        raise Refused(invalid_argument("Search is not emulated."))
     limit = _max_results(call)
     found = list(islice(_listed(request), limit + 1))
     answer: dict[str, Any] = {}
@@ -93,11 +91,24 @@ def _listed(request: Request) -> Iterator[GmailMessage]:
     wanted = frozenset(call.query.get("labelIds", ()))
     for label in wanted:
         _require_label(mailbox, label)
+    more_than_bytes = _searched_size(call)
     hidden = frozenset() if call.first("includeSpamTrash") == "true" else HIDDEN - wanted
     for _, identifier in mailbox.newest_first(before=_listing_position(call)):
         message = mailbox.messages[identifier]
-        if wanted <= message.labels and hidden.isdisjoint(message.labels):
+        is_hidden = not (wanted <= message.labels and hidden.isdisjoint(message.labels))
+        if not is_hidden and (more_than_bytes is None or len(message.raw) > more_than_bytes):
             yield message
+
+
+def _searched_size(call: Call) -> int | None:
+    """Return the size that a search is for; nothing but `larger:` is emulated."""
+    search = call.first("q")
+    if search is None:
+        return None
+    size = re.fullmatch(r"larger:(\d{1,9})M", search)
+    if size is None:
+        raise Refused(invalid_argument("This search is not emulated."))
+    return int(size[1]) * 1024 * 1024
 
 
 def _listing_position(call: Call) -> tuple[int, str] | None:

@@ -122,6 +122,15 @@ async def test_spam_and_trash_are_listed_when_asked_for(gmail: GmailOnTheWire) -
     assert counts == [1, 3, 1]
 
 
+async def test_a_listing_can_be_of_large_messages_only(gmail: GmailOnTheWire) -> None:
+    gmail.mailbox.deliver(RAW)
+    large = gmail.mailbox.deliver(RAW + bytes(1024 * 1024))
+
+    listing = await gmail.read("/messages", q="larger:1M")
+
+    assert [message["id"] for message in listing["messages"]] == [large]
+
+
 @pytest.mark.parametrize(
     "parameters",
     [

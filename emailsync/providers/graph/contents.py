@@ -87,21 +87,19 @@ class _Group:
             if isinstance(result, SyncError) and not isinstance(result, ItemGone):
                 self.refused[remote_id] = result.message
 
-    def as_page(self, remote_ids: Sequence[str]) -> FetchedPage:
-        """Return these messages as a page."""
+    def refusals(self) -> FetchedPage:
+        """Return what was refused as a page."""
         return FetchedPage(
-            messages=[self.fetched[at] for at in remote_ids if at in self.fetched],
             changes=PageChanges(
                 unfetchable=[
                     Unfetchable(
-                        remote_id=at,
-                        placement=Placement(self.where(self.items[at])),
-                        reason=self.refused[at],
+                        remote_id=remote_id,
+                        placement=Placement(self.where(self.items[remote_id])),
+                        reason=reason,
                     )
-                    for at in remote_ids
-                    if at in self.refused
+                    for remote_id, reason in self.refused.items()
                 ]
-            ),
+            )
         )
 
 
@@ -136,11 +134,16 @@ class ContentFetcher:
         size = GROUP if self.keep_raw else MAX_PAGE_MESSAGES
         filling: list[FetchedMessage] = []
         filled = 0
+        failure: SyncError | None = None
         for start in range(0, len(items), size):
             part = {item["id"]: item for item in items[start : start + size]}
-            group = await self._fetch(_Group(part, where), last_resort=last_resort)
+            try:
+                group = await self._fetch(_Group(part, where), last_resort=last_resort)
+            except SyncError as error:
+                failure = error  # what came before is not fetched again
+                break
             if group.refused:
-                yield group.as_page(list(group.refused))
+                yield group.refusals()
             for message in group.fetched.values():
                 if (
                     len(filling) == MAX_PAGE_MESSAGES
@@ -152,6 +155,8 @@ class ContentFetcher:
                 filled += message.size_bytes
         if filling:
             yield FetchedPage(messages=filling)
+        if failure:
+            raise failure
 
     async def get_items(self, remote_ids: Sequence[str], names: Sequence[str]) -> Sequence[Result]:
         """Get properties of messages, one request each: one that is gone would end a batch."""
@@ -159,11 +164,13 @@ class ContentFetcher:
         return await self.client.get_each([self._message(at, options=options) for at in remote_ids])
 
     async def _fetch(self, group: _Group, *, last_resort: bool) -> _Group:
-        await self._complete(group, has_envelope if self.keep_raw else has_content)
+        is_complete = has_envelope if self.keep_raw else has_content
+        await self._complete(group, is_complete)
+        there = [at for at, item in group.items.items() if is_complete(item)]
         if self.keep_raw:
-            await self._fetch_bytes(group, last_resort=last_resort)
+            await self._fetch_bytes(group, there, last_resort=last_resort)
         else:
-            await self._make_of_json(group, list(group.items), last_resort=last_resort)
+            await self._make_of_json(group, there, last_resort=last_resort)
         return group
 
     async def _complete(self, group: _Group, is_complete: Callable[[Item], bool]) -> None:
@@ -179,9 +186,7 @@ class ContentFetcher:
         results = await self._insist(ask, lacking)
         group.drop_failed(results)
         for remote_id, result in results.items():
-            if isinstance(result, SyncError):
-                del group.items[remote_id]
-            else:
+            if not isinstance(result, SyncError):
                 group.items[remote_id] = {**result.json(), "id": remote_id}
 
     async def _make_of_json(
@@ -220,14 +225,16 @@ class ContentFetcher:
                 attachments = attachments_of(result.json().get("value"))
             group.put(remote_id, attachments=attachments, problem=told, truncated=truncated)
 
-    async def _fetch_bytes(self, group: _Group, *, last_resort: bool) -> None:
+    async def _fetch_bytes(
+        self, group: _Group, remote_ids: Sequence[str], *, last_resort: bool
+    ) -> None:
         """Make messages of their bytes; of what cannot be had as bytes, make them of JSON."""
 
         async def ask(remote_ids: Sequence[str]) -> Sequence[Result]:
             targets = [self._message(at, "/$value") for at in remote_ids]
             return await self.client.get_each(targets, max_bytes=SMALL_BYTES)
 
-        results = dict(await self._insist(ask, list(group.items)))
+        results = dict(await self._insist(ask, remote_ids))
         for remote_id, result in results.items():
             if isinstance(result, AnswerTooLarge):
                 results[remote_id] = await self._large(remote_id)
@@ -248,8 +255,9 @@ class ContentFetcher:
     ) -> None:
         alone = _Group({remote_id: group.items[remote_id]}, group.where)
         await self._complete(alone, has_content)
+        there = [at for at, item in alone.items.items() if has_content(item)]
         await self._make_of_json(
-            alone, list(alone.items), last_resort=True, problem=problem, truncated=truncated
+            alone, there, last_resort=True, problem=problem, truncated=truncated
         )
         group.fetched |= alone.fetched
         group.refused |= alone.refused

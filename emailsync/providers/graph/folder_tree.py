@@ -21,7 +21,6 @@ from emailsync.providers.graph.items import text
 from emailsync.providers.graph.refusals import CursorExpired, ItemGone
 
 PAGE: Final = 250  #: folders
-MAX_FOLDERS: Final = 100_000  #: that a listing is followed to
 MAX_DEPTH: Final = 300  #: Exchange allows as many levels
 SEPARATOR: Final = "/"
 SELECTION: Final = "id,displayName,parentFolderId,totalItemCount,isHidden"
@@ -115,7 +114,7 @@ class FolderTree:
     async def _follow(self, wanted: str) -> tuple[Mapping[str, Mapping[str, Any]], str]:
         """Return all items of a round and the link to the next."""
         items: list[Mapping[str, Any]] = []
-        watch = RoundWatch(MAX_FOLDERS)
+        watch = RoundWatch(total=0)
         while True:
             page = DeltaPage.read(await self.client.get(wanted, page_size=PAGE))
             watch.see(page)

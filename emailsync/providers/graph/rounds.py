@@ -175,11 +175,15 @@ class FolderRounds:
     ) -> AsyncGenerator[FetchedPage]:
         """Apply a page; the last of what it makes carries the cursor that is true by then."""
         last = FetchedPage()
-        async with aclosing(self.apply(state, page.items)) as pages:
-            async for new in pages:
-                if last.messages or last.changes != NOTHING:
-                    yield last
-                last = new
+        try:
+            async with aclosing(self.apply(state, page.items)) as pages:
+                async for new in pages:
+                    if last.messages or last.changes != NOTHING:
+                        yield last
+                    last = new
+        except SyncError:
+            yield last  # without the cursor: what is missing is found again
+            raise
         moved = state.move(delta_link=cursor.delta_link, resume_link=cursor.resume_link)
         yield replace(last, changes=replace(last.changes, cursors=moved))
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from emailsync.domain.errors import SyncError
+from emailsync.domain.errors import ServerRefused, SyncError
 from emailsync.domain.folders import AccountCursor, FolderId
 from emailsync.domain.pages import FetchedPage, FolderCheck, PageChanges
 from emailsync.ports import StoredMail
@@ -23,7 +23,7 @@ from emailsync.providers.graph.client import GraphClient, Result
 from emailsync.providers.graph.contents import ContentFetcher
 from emailsync.providers.graph.detached import DetachedMail
 from emailsync.providers.graph.folder_state import FolderMap, FolderState
-from emailsync.providers.graph.folder_tree import FolderTree
+from emailsync.providers.graph.folder_tree import FolderTree, Tree
 from emailsync.providers.graph.items import ENVELOPE, Item, parent_of
 from emailsync.providers.graph.known_mail import KnownMail
 from emailsync.providers.graph.refusals import CursorExpired, ItemGone, concerns_one
@@ -83,7 +83,7 @@ class GraphSession:
         self._raise_failures()
 
     async def _steps(self) -> AsyncGenerator[FetchedPage]:
-        tree = await self._tree.refresh(self.cursor.last_delta_link)
+        tree = await self._listed()
         self._folders.update(tree.folders, tree.totals)
         self.settles |= tree.removed
         link = AccountCursor(last_delta_link=tree.link)
@@ -102,6 +102,18 @@ class GraphSession:
                     yield page
         if self._has_written:
             yield self._fresh_links(link)
+
+    async def _listed(self) -> Tree:
+        """Return the folders; where they cannot be listed, those that are stored do for now."""
+        link = self.cursor.last_delta_link
+        try:
+            return await self._tree.refresh(link)
+        except ServerRefused as error:
+            folders = await self.stored.folders()
+            if not folders or link is None:
+                raise
+            self._failures.append(("the list of folders", error))
+            return Tree(folders=folders, totals={}, link=link, is_news=False, removed=False)
 
     async def _catch_up(self) -> AsyncGenerator[FetchedPage]:
         """Follow what changed in the folders that were synced whole before, 20 in a request."""

@@ -147,6 +147,20 @@ service stats {{
 """
 
 
+XOAUTH2 = """
+auth_mechanisms = plain login xoauth2
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2
+  args = {settings}
+}}
+"""
+XOAUTH2_SETTINGS = """
+tokeninfo_url = {tokeninfo_url}
+username_attribute = email
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class DovecotServer:
     """A running Dovecot. `port` speaks plain text and STARTTLS, `tls_port` TLS at once."""
@@ -181,8 +195,13 @@ class DovecotServer:
 
 
 @contextmanager
-def running_dovecot() -> Iterator[DovecotServer]:
-    """Run a Dovecot with no mailboxes in a folder of its own."""
+def running_dovecot(tokeninfo_url: str | None = None) -> Iterator[DovecotServer]:
+    """Run a Dovecot with no mailboxes in a folder of its own.
+
+    Args:
+        tokeninfo_url: where it asks whose an access token is, to which a token is appended; it then
+            offers XOAUTH2. None: passwords only.
+    """
     program = _find_program()
     user = ordinary_user()
     with folder_of(user) as folder:
@@ -190,6 +209,8 @@ def running_dovecot() -> Iterator[DovecotServer]:
         log = folder / "dovecot.log"
         ca_file = _issue_certificate(folder)
         configuration = _write_configuration(folder, user, port=port, tls_port=tls_port)
+        if tokeninfo_url is not None:
+            _offer_xoauth2(configuration, tokeninfo_url)
         with running(
             user.command([program, "-F", "-c", configuration], on_parent_death=signal.SIGTERM),
             cwd=folder,
@@ -239,3 +260,10 @@ def _write_configuration(folder: Path, user: OrdinaryUser, *, port: int, tls_por
         )
     )
     return path
+
+
+def _offer_xoauth2(configuration: Path, tokeninfo_url: str) -> None:
+    settings = configuration.with_name("oauth2.conf")
+    settings.write_text(XOAUTH2_SETTINGS.format(tokeninfo_url=tokeninfo_url))
+    with configuration.open("a") as file:
+        file.write(XOAUTH2.format(settings=settings))

@@ -1,5 +1,7 @@
 """The emulated issuers as an ASGI application: `/google/token`, `/{tenant}/oauth2/v2.0/token`.
 
+Whose an access token is says `/google/tokeninfo`.
+
 `OAuthEmulator` holds what tests look at and change: ledger, faults and usage. It is the
 `TokenAuthority` of the emulated APIs: a token that it gave out opens its owner's mailbox there.
 """
@@ -24,6 +26,7 @@ from emailsync.emulators.usage import Usage
 
 GOOGLE_TOKEN_PATH = "/google/token"  # noqa: S105 - an address
 MICROSOFT_TOKEN_PATH = "/{tenant}/oauth2/v2.0/token"  # noqa: S105 - an address
+TOKENINFO_PATH = "/google/tokeninfo"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -71,6 +74,7 @@ class OAuthEmulator:
         return [
             Route(GOOGLE_TOKEN_PATH, self._google, methods=["POST"]),
             Route(MICROSOFT_TOKEN_PATH, self._microsoft, methods=["POST"]),
+            Route(TOKENINFO_PATH, self._tokeninfo),
             Route("/{tenant}/v2.0/.well-known/openid-configuration", _discovery),
             *control_routes(self.faults, self.usage),
             *oauth_control_routes(self.ledger),
@@ -83,6 +87,13 @@ class OAuthEmulator:
     async def _microsoft(self, request: Request) -> Response:
         form, tenant = await _form(request), request.path_params["tenant"]
         return self._answer(lambda: microsoft_token(self.ledger, tenant, form))
+
+    async def _tokeninfo(self, request: Request) -> Response:
+        """Say whose an access token is, as Google's tokeninfo does; IMAP servers ask."""
+        owner = self.mailbox_of(request.query_params.get("access_token", ""))
+        if owner is None:
+            return Refused("invalid_token", "Invalid Value").response()
+        return JSONResponse({"email": owner})
 
     def _answer(self, tokens: Callable[[], Mapping[str, Any]]) -> Response:
         try:

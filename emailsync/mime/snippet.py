@@ -10,6 +10,7 @@ from typing import Final
 
 SNIPPET_CHARS: Final = 200  #: two lines of a message list
 _USUAL_WORDS: Final = SNIPPET_CHARS // 5  #: as long as words are, enough
+_USUAL_CHARS: Final = 3 * SNIPPET_CHARS  #: in which they stand
 _MAX_WORDS: Final = SNIPPET_CHARS // 2 + 1  #: of one letter and a blank each
 _TEXT_WINDOW_CHARS: Final = 4 * 1024
 _LINE_WINDOW_CHARS: Final = 1024  #: padding included
@@ -40,7 +41,7 @@ def _own_words(text: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    line = _first_words(text, _USUAL_WORDS)
+    line = _first_words(text[:_USUAL_CHARS], _USUAL_WORDS)
     if len(line) < SNIPPET_CHARS:
         line = _first_words(text, _MAX_WORDS)
     return line[:SNIPPET_CHARS].rstrip()

@@ -13,7 +13,7 @@
 | AuthUnproven, 3rd in a row| NEEDS_RECONNECT | never by itself    | 1       | none           |
 | AuthRefused               | NEEDS_RECONNECT | never by itself    | 1       | none           |
 | Misconfigured             | MISCONFIGURED   | never by itself    | 1       | none           |
-| OperatorMustAct           | RETRY           | after 5 min        | same    | none           |
+| OperatorMustAct           | FAILED          | after 5 min        | same    | none           |
 | StoreUnavailable          | RETRY           | after 5 s          | same    | none           |
 | LeaseLost                 | LEASE_LOST      | the new holder's   | same    | none           |
 | anything else: our bug    | as Retryable    |                    |         | account        |
@@ -108,10 +108,8 @@ def decide(
             outcome = _after_unproven_refusal(error, job, now=now, jitter=jitter)
         case Misconfigured():
             outcome = _parked(RunResult.MISCONFIGURED, job, error)
-        case StoreUnavailable() | OperatorMustAct():
-            wait = STORE_WAIT if isinstance(error, StoreUnavailable) else OPERATOR_WAIT
-            at = now + spread(wait, jitter=jitter)
-            outcome = _again(RunResult.RETRY, job, error, at)
+        case OperatorMustAct() | StoreUnavailable():
+            outcome = _after_own_failure(error, job, now=now, jitter=jitter)
         case LeaseLost():
             outcome = _again(RunResult.LEASE_LOST, job, error, None)
         case _:
@@ -166,6 +164,15 @@ def _after_failure(
         counts_on_account=True,
         counts_on_endpoint=isinstance(error, Unreachable),
     )
+
+
+def _after_own_failure(
+    error: OperatorMustAct | StoreUnavailable, job: SyncJob, *, now: datetime, jitter: float
+) -> Outcome:
+    """A person has to act, so it failed; the database comes back by itself, so it is a retry."""
+    if isinstance(error, OperatorMustAct):
+        return _again(RunResult.FAILED, job, error, now + spread(OPERATOR_WAIT, jitter=jitter))
+    return _again(RunResult.RETRY, job, error, now + spread(STORE_WAIT, jitter=jitter))
 
 
 def _after_unproven_refusal(

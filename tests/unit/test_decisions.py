@@ -72,7 +72,7 @@ TABLE: list[tuple[Exception | None, RunResult, datetime | None, int, bool, bool]
     (AuthRefused("x"), RunResult.NEEDS_RECONNECT, NEVER, 1, False, False),
     (AuthUnproven("x"), RunResult.RETRY, seconds(1_800), 2, False, False),
     (Misconfigured("x"), RunResult.MISCONFIGURED, NEVER, 1, False, False),
-    (OperatorMustAct("x"), RunResult.RETRY, seconds(300), 2, False, False),
+    (OperatorMustAct("x"), RunResult.FAILED, seconds(300), 2, False, False),
     (LeaseLost("x"), RunResult.LEASE_LOST, NEVER, 2, False, False),
     (StoreUnavailable("x"), RunResult.RETRY, seconds(5), 2, False, False),
     (KeyError("secret"), RunResult.RETRY, seconds(25), 3, True, False),

@@ -166,11 +166,6 @@ class QueueService:
         """Return how many jobs run."""
         return len(self._running)
 
-    def blocked_by(self, key: AccountKey) -> Limit | None:
-        """Return the limit that an account's waiting job was blocked by last."""
-        entry = self._waiting.get(key)
-        return None if entry is None else entry.blocked_by
-
     def lag_s(self) -> Mapping[Priority, float]:
         """Return how long the job that is overdue the longest has been due, by priority."""
         now = self._clock.now()

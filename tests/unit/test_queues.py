@@ -16,7 +16,7 @@ from emailsync.domain.accounts import ProviderType
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority, QueueName
 from emailsync.metrics import Metrics
-from emailsync.scheduling.limits import LimitKind, Limits
+from emailsync.scheduling.limits import Limit, LimitKind, Limits
 from emailsync.scheduling.queues import QueueService
 from emailsync.simulation.virtual_time import START, LoopClock, run_virtually
 from jobs import job_of, key_of
@@ -244,6 +244,7 @@ def test_a_parked_job_of_a_busy_queue_keeps_its_place_before_later_tenants() -> 
 def test_parked_jobs_hold_no_worker() -> None:
     async def main() -> None:
         floor = Floor(settings_of(limits={"imap": {"concurrent": 1}}))
+        imap_at_once = Limit(LimitKind.TYPE, ProviderType.IMAP)
         floor.seconds_of = lambda job: 100 if job.provider_type is ProviderType.IMAP else 1
         floor.queues.put_all([job_of(f"imap{number}") for number in range(50)])
         floor.queues.put_all(
@@ -255,9 +256,8 @@ def test_parked_jobs_hold_no_worker() -> None:
         started = Counter(job.provider_type for job in floor.started)
         assert started == {ProviderType.IMAP: 1, ProviderType.GOOGLE: 8}
         assert floor.queues.waiting(QueueName.HIGH) == 49
-        blocked = floor.queues.blocked_by(key_of("imap49"))
-        assert blocked is not None
-        assert blocked.kind is LimitKind.TYPE
+        assert floor.queues.able(QueueName.HIGH) == 49  # it is not their tenants that they wait for
+        assert floor.limits.free(imap_at_once) == 0
 
     run_virtually(main())
 

@@ -76,9 +76,7 @@ class FolderComparison:
             differing = [
                 item
                 async for item in self.connection.fetch_flags(span)
-                if isinstance(item, FetchedFlags)
-                and item.uid in known
-                and known[item.uid] != item.flags
+                if item.uid in known and known[item.uid] != item.flags
             ]
             async for page in self.flag_pages(state, differing):
                 yield page
@@ -147,11 +145,7 @@ class FolderComparison:
     async def _flags_since(self, state: FolderState, modseq: int) -> list[FetchedFlags]:
         assert state.cursor.uid_next is not None, "only a folder with a cursor is caught up"
         known = UidSet([(1, max(1, state.cursor.uid_next - 1))])
-        return [
-            item
-            async for item in self.connection.fetch_flags(known, changed_since=modseq)
-            if isinstance(item, FetchedFlags)
-        ]
+        return [item async for item in self.connection.fetch_flags(known, changed_since=modseq)]
 
     async def _windows(
         self, state: FolderState, first: int = 1, last: int | None = None

@@ -277,38 +277,33 @@ class ImapConnection:
         return await expand(uids, first=first)
 
     async def fetch_flags(
-        self, uids: UidSet, changed_since: int | None = None, *, vanished: bool = False
-    ) -> AsyncIterator[FetchedFlags | UidSet]:
-        """Yield the flags of these messages, and what vanished as sets of UIDs.
+        self, uids: UidSet, changed_since: int | None = None
+    ) -> AsyncIterator[FetchedFlags]:
+        """Yield the flags of these messages.
 
         Args:
             uids: which messages; the server skips those that do not exist.
             changed_since: only what changed after this modseq (RFC 7162 section 3.1.4).
-            vanished: also what vanished since then; needs `has_qresync`.
         """
         modifiers = []
         if changed_since is not None:
             # Yahoo refuses 0, which no modseq is (RFC 7162 section 7, mod-sequence-value).
-            with_vanished = " VANISHED" if vanished else ""
-            modifiers = [f"(CHANGEDSINCE {max(1, changed_since)}{with_vanished})"]
-        answers = stream(self._protocol, uids, "(UID FLAGS)", *modifiers, with_vanished=vanished)
-        async for answer in answers:
-            if isinstance(answer, Vanished):
-                yield await read_uid_set(answer.uids)
-            elif (flags := flags_of(answer)) is not None:
+            modifiers = [f"(CHANGEDSINCE {max(1, changed_since)})"]
+        async for answer in stream(self._protocol, uids, "(UID FLAGS)", *modifiers):
+            if (flags := flags_of(answer)) is not None:
                 yield flags
 
     async def fetch_overview(self, uids: UidSet) -> AsyncIterator[Overview]:
         """Yield what is to be known of these messages before their bodies."""
         async for answer in stream(self._protocol, uids, f"({self._overview_items()})"):
-            if isinstance(answer, Fetch) and (overview := overview_of(answer)) is not None:
+            if (overview := overview_of(answer)) is not None:
                 yield overview
 
     async def fetch_fingerprints(self, uids: UidSet) -> AsyncIterator[FetchedFingerprint]:
         """Yield what recognises these messages without their bodies."""
         items = f"({self._overview_items()} {MESSAGE_ID_ITEM})"
         async for answer in stream(self._protocol, uids, items):
-            if isinstance(answer, Fetch) and (print_ := fingerprint_of(answer)) is not None:
+            if (print_ := fingerprint_of(answer)) is not None:
                 yield print_
 
     def _overview_items(self) -> str:

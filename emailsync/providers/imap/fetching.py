@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from emailsync.domain.errors import ServerRefused
 from emailsync.domain.mail import Flags
 from emailsync.domain.uid_set import UidSet
-from emailsync.providers.imap.answers import Answer, Condition, Fetch, Vanished
+from emailsync.providers.imap.answers import Answer, Condition, Fetch
 from emailsync.providers.imap.framing import LiteralTooLarge
 from emailsync.providers.imap.parse import parse
 from emailsync.providers.imap.protocol import ImapCommand, ImapProtocol
@@ -96,8 +96,8 @@ def fingerprint_of(fetch: Fetch) -> FetchedFingerprint | None:
 
 
 async def stream(
-    protocol: ImapProtocol, uids: UidSet, items: str, *modifiers: str, with_vanished: bool = False
-) -> AsyncIterator[Fetch | Vanished]:
+    protocol: ImapProtocol, uids: UidSet, items: str, *modifiers: str
+) -> AsyncIterator[Fetch]:
     """Fetch these items of these messages, one command after the other for a long set.
 
     Raises:
@@ -105,17 +105,17 @@ async def stream(
     """
 
     def wants(answer: Answer) -> bool:
-        if isinstance(answer, Fetch):
-            is_body = any(not name.startswith("HEADER.FIELDS") for name in answer.sections)
-            return not is_body and answer.uid is not None and answer.uid in uids
-        return with_vanished and isinstance(answer, Vanished)
+        if not isinstance(answer, Fetch) or answer.uid is None:
+            return False
+        is_body = any(not name.startswith("HEADER.FIELDS") for name in answer.sections)
+        return not is_body and answer.uid in uids
 
     for part in uids.wire(MAX_SET_CHARS):
         command = protocol.begin("FETCH", part, items, *modifiers, prefix="UID", wants=wants)
         try:
             while answers := await protocol.more(command):
                 for answer in answers:
-                    assert isinstance(answer, Fetch | Vanished)
+                    assert isinstance(answer, Fetch)
                     yield answer
         finally:
             protocol.drop(command)

@@ -6,7 +6,6 @@ import re
 from typing import Final
 
 _SHIFTED: Final = re.compile(r"&([^-&]*)-")  # without "&": linear in a name of nothing else
-_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 
 
 def decode_name(raw: bytes) -> str:
@@ -33,13 +32,3 @@ def _unshift(match: re.Match[str]) -> str:
     encoded = match[1].replace(",", "/")
     padding = "=" * (-len(encoded) % 4)
     return base64.b64decode(encoded + padding, validate=True).decode("utf-16-be")
-
-
-def encode_name(name: str) -> bytes:
-    """Return the name as it goes over the wire."""
-    return _UNPRINTABLE.sub(_shift, name.replace("&", "&-")).encode("ascii")
-
-
-def _shift(match: re.Match[str]) -> str:
-    encoded = base64.b64encode(match[0].encode("utf-16-be")).rstrip(b"=")
-    return "&" + encoded.decode("ascii").replace("/", ",") + "-"

@@ -1,9 +1,24 @@
+"""Mailbox names from the wire, held against an encoder written from the RFC for this test only."""
+
+import base64
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emailsync.providers.imap.mailbox_names import decode_name, encode_name
+from emailsync.providers.imap.mailbox_names import decode_name
 from emailsync.providers.imap.wire_strings import Literal, wire_string
+
+
+def encoded(name: str) -> bytes:
+    """Return the name in modified UTF-7 (RFC 3501 section 5.1.3)."""
+
+    def shifted(run: re.Match[str]) -> str:
+        letters = base64.b64encode(run[0].encode("utf-16-be"), altchars=b"+,").decode()
+        return f"&{letters.rstrip('=')}-"
+
+    return re.sub(r"[^\x20-\x7e]+", shifted, name.replace("&", "&-")).encode("ascii")
 
 
 @pytest.mark.parametrize(
@@ -19,7 +34,7 @@ from emailsync.providers.imap.wire_strings import Literal, wire_string
 def test_names_are_modified_utf_7_on_the_wire(raw: bytes, name: str) -> None:
     """RFC 3501 section 5.1.3 with its examples."""
     assert decode_name(raw) == name
-    assert encode_name(name) == raw
+    assert encoded(name) == raw
 
 
 @pytest.mark.parametrize("raw", [b"&", b"a&b", b"&!!!-", b"&2D0-", b"&AP"])
@@ -34,7 +49,7 @@ def test_raw_8_bit_names_are_utf_8_or_else_latin_1() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_every_name_survives_the_way_there_and_back(name: str) -> None:
-    assert decode_name(encode_name(name)) == name
+    assert decode_name(encoded(name)) == name
 
 
 @given(st.binary())

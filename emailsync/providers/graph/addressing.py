@@ -38,7 +38,7 @@ def target(path: str, options: Mapping[str, str] | None = None) -> str:
 
 def segment(remote_id: str) -> str:
     """Return an id as a segment of a path."""
-    return quote(remote_id, safe="")
+    return quote(remote_id, safe="=")
 
 
 @dataclass(frozen=True, slots=True)

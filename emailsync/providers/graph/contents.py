@@ -229,14 +229,15 @@ class ContentFetcher:
         self, group: _Group, remote_ids: Sequence[str], *, last_resort: bool
     ) -> None:
         """Make messages of their bytes; of what cannot be had as bytes, make them of JSON."""
+        small_bytes = min(SMALL_BYTES, self.max_message_bytes)
 
         async def ask(remote_ids: Sequence[str]) -> Sequence[Result]:
             targets = [self._message(at, "/$value") for at in remote_ids]
-            return await self.client.get_each(targets, max_bytes=SMALL_BYTES)
+            return await self.client.get_each(targets, max_bytes=small_bytes)
 
         results = dict(await self._insist(ask, remote_ids))
         for remote_id, result in results.items():
-            if isinstance(result, AnswerTooLarge):
+            if isinstance(result, AnswerTooLarge) and small_bytes < self.max_message_bytes:
                 results[remote_id] = await self._large(remote_id)
         for remote_id, result in results.items():
             if not isinstance(result, SyncError):

@@ -27,6 +27,7 @@ class ItemChanges:
     """What the items of a page change."""
 
     left: list[str] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)  #: left as well, and known to nobody
     placements: list[PlacementChange] = field(default_factory=list)
     flags: list[FlagChange] = field(default_factory=list)
     wanted: list[Item] = field(default_factory=list)  #: messages to be fetched
@@ -75,7 +76,9 @@ def changes_of(
     for remote_id, item in items.items():
         before = known.get(remote_id)
         if is_removed(item):
-            if before and folder in before.folders:
+            if before is None:
+                changes.strange.append(remote_id)
+            elif folder in before.folders:
                 changes.left.append(remote_id)
                 changes.folders.add(folder)
         elif before is None:

@@ -99,6 +99,7 @@ RULES: Final = (
     ),
     _rule(AuthUnproven, statuses=(403,)),
     _rule(ItemGone, statuses=(404,)),
+    _rule(ServerRefused, statuses=(400, 405, 406, 409, 412, 413, 414, 415, 422, 423, 501)),
 )
 
 

@@ -202,7 +202,8 @@ class FolderRounds:
         changes = changes_of(found, await self.known.lookup(found), state.id, where)
         state.touched |= bool(found)
         self.folders.touch(changes.folders)
-        left = await self._earned(state, changes.left)
+        # A name that nobody knows may be in quarantine.
+        left = [*await self._earned(state, changes.left), *changes.strange]
         if left or changes.placements or changes.flags:
             yield FetchedPage(
                 changes=PageChanges(
@@ -246,7 +247,8 @@ class FolderRounds:
         while window := await self.known.stored.inventory(state.id, after=after, limit=WINDOW):
             gone += [mail.remote_id for mail in window if mail.remote_id not in listed]
             after = window[-1].remote_id
-        gone = list(await self._earned(state, gone))
+        quarantined = await self.known.stored.quarantined_ids()
+        gone = [*await self._earned(state, gone), *(at for at in quarantined if at not in listed)]
         for start in range(0, len(gone), REMOVALS_PER_PAGE):
             state.touched = True
             left = {state.id: gone[start : start + REMOVALS_PER_PAGE]}

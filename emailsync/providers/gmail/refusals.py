@@ -23,7 +23,6 @@ from emailsync.providers.quota import ProjectThrottled
 RESET_ZONE: Final = ZoneInfo("America/Los_Angeles")  #: daily quotas begin anew at its midnight
 MAX_READ_CHARS: Final = 1_000  #: of a text
 
-NEVER_MIND: Final = frozenset[str]()
 LIMITED: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -51,7 +50,7 @@ class Rule:
 
     make: Make
     statuses: frozenset[int]
-    reasons: frozenset[str] = NEVER_MIND
+    reasons: frozenset[str] = frozenset()
     text: re.Pattern[str] | None = None
 
     def fits(self, problem: Problem) -> bool:
@@ -157,10 +156,7 @@ def _error_of(body: bytes) -> Mapping[str, Any]:
 
 def _reasons(error: Mapping[str, Any]) -> frozenset[str]:
     """Return the reasons of both kinds: `errors` of the old style, `details` of the new."""
-    found = (
-        item.get("reason")
-        for name in ("errors", "details")
-        for item in (error.get(name) or ())
-        if isinstance(item, dict)
-    )
-    return frozenset(reason for reason in found if isinstance(reason, str))
+    lists = [error.get(name) for name in ("errors", "details")]
+    items = [item for found in lists if isinstance(found, list) for item in found]
+    reasons = (item.get("reason") for item in items if isinstance(item, dict))
+    return frozenset(reason for reason in reasons if isinstance(reason, str))

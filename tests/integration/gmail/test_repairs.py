@@ -1,0 +1,99 @@
+"""What is wrong in the database, though nothing happened at Gmail, is found by the counts."""
+
+from emailsync.emulators.gmail.life import fill
+from gmail_account import GmailAccount
+
+
+async def _change_the_inbox(account: GmailAccount) -> None:
+    """Let something happen, for only folders that changed are counted."""
+    account.mailbox.deliver(b"Subject: new\r\n\r\n", ["INBOX", "Label_1"])
+    await account.sync()
+
+
+async def test_a_message_that_is_missing_is_fetched(account: GmailAccount) -> None:
+    fill(account.mailbox, 60)
+    await account.sync()
+    await account.connection.execute(
+        """DELETE FROM messages WHERE id IN (
+            SELECT message_id FROM message_folders JOIN folders ON folders.id = folder_id
+            WHERE path = 'INBOX' ORDER BY message_id LIMIT 3
+        )"""
+    )
+
+    await _change_the_inbox(account)
+
+    await account.assert_equal()
+
+
+async def test_a_placement_that_is_missing_is_added_without_a_fetch(account: GmailAccount) -> None:
+    fill(account.mailbox, 60)
+    await account.sync()
+    account.usage.reset()
+    await account.connection.execute(
+        """DELETE FROM message_folders WHERE (folder_id, message_id) IN (
+            SELECT folder_id, message_id FROM message_folders JOIN folders ON folders.id = folder_id
+            WHERE path = 'INBOX' ORDER BY message_id LIMIT 3
+        ) AND EXISTS (
+            SELECT FROM message_folders AS other WHERE other.message_id = message_folders.message_id
+                AND other.folder_id <> message_folders.folder_id
+        )"""
+    )
+
+    await _change_the_inbox(account)
+
+    await account.assert_equal()
+    assert account.usage.calls["messages.get"] <= 4
+
+
+async def test_a_message_too_many_is_deleted_when_gmail_does_not_know_it(
+    account: GmailAccount,
+) -> None:
+    fill(account.mailbox, 60)
+    await account.sync()
+    await account.connection.execute(
+        """WITH copied AS (
+            INSERT INTO messages (tenant_id, provider_id, remote_id, thread_key, headers,
+                size_bytes, received_at, snippet, is_read)
+            SELECT tenant_id, provider_id, 'ffff', thread_key, headers, size_bytes, received_at,
+                snippet, is_read
+            FROM messages LIMIT 1 RETURNING tenant_id, id
+        )
+        INSERT INTO message_folders (tenant_id, folder_id, message_id)
+        SELECT copied.tenant_id, folders.id, copied.id FROM copied, folders WHERE path = 'INBOX'"""
+    )
+
+    await _change_the_inbox(account)
+
+    await account.assert_equal()
+
+
+async def test_messages_in_no_folder_are_placed_or_deleted_as_gmail_says(
+    account: GmailAccount,
+) -> None:
+    """A sync that was cut may leave messages detached: none is deleted without asking."""
+    fill(account.mailbox, 20)
+    await account.sync()
+    names = list(account.mailbox.messages)[:6]
+    await account.connection.execute(
+        "DELETE FROM message_folders USING messages"
+        " WHERE messages.id = message_folders.message_id AND remote_id = ANY ($1)",
+        names,
+    )
+    await account.connection.execute(
+        "UPDATE messages SET detached_at = now() WHERE remote_id = ANY ($1)", names
+    )
+    ids = {
+        row["remote_id"]: row["id"]
+        for row in await account.connection.fetch("SELECT remote_id, id FROM messages")
+    }
+    account.mailbox.delete(names[0])
+    account.mailbox.expire_history()
+    account.usage.reset()
+
+    await account.sync()
+
+    await account.assert_equal()
+    rows = await account.connection.fetch(
+        "SELECT remote_id, id FROM messages WHERE deleted_at IS NULL"
+    )
+    assert all(ids[row["remote_id"]] == row["id"] for row in rows)

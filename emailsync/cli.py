@@ -161,7 +161,12 @@ def simulate(
     accounts_per_tenant: Annotated[int, typer.Option(min=1, max=1_000, help="Each with.")] = 2,
     kinds: Annotated[
         list[ProviderType] | None,
-        typer.Option("--type", help="What the accounts are, in turns; may be repeated. [imap]"),
+        typer.Option(
+            "--type",
+            metavar=f"<{'|'.join(ProviderType)}>",
+            parser=_one_of(ProviderType),
+            help="What the accounts are, in turns; may be repeated. [imap]",
+        ),
     ] = None,
     imap_hosts: Annotated[
         int, typer.Option(min=1, max=100_000, help="Servers that the IMAP accounts are on.")

@@ -71,12 +71,20 @@ def test_the_help_says_that_the_daemon_runs_without_a_command() -> None:
     assert "Without a command it runs the daemon in the foreground." in run("--help").stdout
 
 
-@pytest.mark.parametrize("option", ["--security", "--type"])
-def test_a_wrong_choice_is_told_with_the_right_ones(option: str) -> None:
-    refused = run(*ADD, option, "foo", "--password-stdin")
+@pytest.mark.parametrize(
+    ("words", "choices"),
+    [
+        ((*ADD, "--password-stdin", "--security", "foo"), "tls, starttls, none"),
+        ((*ADD, "--password-stdin", "--type", "foo"), "imap, google, microsoft"),
+        (("simulate", "--tenants", "1", "--type", "foo"), "imap, google, microsoft"),
+        (("simulate", "--tenants", "1", "--type", "imap", "--type", "foo"), "imap, google"),
+    ],
+)
+def test_a_wrong_choice_is_told_with_the_right_ones(words: tuple[str, ...], choices: str) -> None:
+    refused = run(*words)
 
     assert refused.returncode == 2
-    assert "'foo' is not one of" in refused.stderr
+    assert f"'foo' is not one of {choices}" in refused.stderr
     assert "Value error" not in refused.stderr
 
 

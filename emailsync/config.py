@@ -172,13 +172,22 @@ class ProviderLimits(Section):
 
 
 class ImapLimits(ProviderLimits):
-    """`[limits.imap]`."""
+    """`[limits.imap]`; an account's lease sees to it that its syncs open one connection at once."""
 
     concurrent: Count = 3
     per_tenant: Count = 1
     interval_ms: Milliseconds = 5_000
     connections_per_account: Count = 10
     connections_per_host: Count = 50
+
+    @model_validator(mode="after")
+    def _an_account_may_connect(self) -> Self:
+        if self.connections_per_account * self.utilisation < 1:
+            raise ValueError(
+                f"connections_per_account ({self.connections_per_account}) times utilisation "
+                f"({self.utilisation:g}) should be at least 1, the connection that a sync opens"
+            )
+        return self
 
 
 class GoogleLimits(ProviderLimits):

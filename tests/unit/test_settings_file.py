@@ -39,6 +39,9 @@ BAD_FILES = [
     ("[cluster]\nlease_s = 44\nheartbeat_s = 15", "cluster", "at least 3 times heartbeat_s"),
     ("[limits.imap]\nutilisation = 1.5", "limits.imap.utilisation", "less than or equal to 1"),
     ("[limits.imap]\nutilisation = nan", "limits.imap.utilisation", "should be"),
+    ("[limits.imap]\nconnections_per_account = 0", "limits.imap.connections_per_account", "not 0"),
+    ("[limits.imap]\nconnections_per_account = 1", "limits.imap", "times utilisation (0.5)"),
+    ("[limits.imap]\nutilisation = 0.09", "limits.imap", "connections_per_account (10) times"),
     ("[limits.google]\nprices = '2025'", "limits.google.prices", "'2026' or 'classic'"),
     ("[imap]\nallowed_ports = [143, 70000]", "imap.allowed_ports.1", "not 70000"),
     ("[queues.high]\nattempts = 0", "queues.high.attempts", "not 0"),
@@ -102,6 +105,14 @@ def test_a_section_may_name_only_what_it_changes(tmp_path: Path) -> None:
     assert settings.queues.of(QueueName.HIGH).concurrency == 8
     assert settings.queues.high.attempts == 3
     assert settings.intervals.imap.high_s == 1_800
+
+
+def test_a_server_that_allows_an_account_one_connection_is_used_in_full(tmp_path: Path) -> None:
+    text = "[limits.imap]\nconnections_per_account = 1\nutilisation = 1.0"
+
+    settings = load(write(tmp_path, text), {})
+
+    assert settings.limits.imap.connections_per_account == 1
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from emailsync.api.server import bind, build_api, serve
 from emailsync.config import LiveSettings, Settings
 from emailsync.crypto import KeyRing
 from emailsync.domain.errors import Misconfigured, StoreUnavailable
-from emailsync.housekeeping import keep_counting, keep_tidy, watch_event_loop
+from emailsync.housekeeping import keep_counting, keep_tidy, watch_disk, watch_event_loop
 from emailsync.metrics import Metrics
 from emailsync.mime.pool import MimeParser
 from emailsync.ports import Clock, LeaseStore
@@ -154,6 +154,7 @@ class Daemon:
             group.start_soon(self._obey_signals, group.cancel_scope, name="signals")
             group.start_soon(serve, api, listener, name="http")
             group.start_soon(watch_event_loop, self._metrics, self._clock, name="loop watch")
+            group.start_soon(watch_disk, self._settings.state_dir, self._metrics, name="disk")
             group.start_soon(self._manager.keep_watchdog_calm, name="watchdog")
             await self._open_and_sync()
             group.cancel_scope.cancel()
@@ -205,7 +206,9 @@ class Daemon:
         async with anyio.create_task_group() as group:
             await group.start(pipeline.run, name="pipeline")
             group.start_soon(listen_for_wake, url, pipeline.wake, name="wake listener")
-            group.start_soon(keep_counting, database, queues, self._metrics, name="counting")
+            group.start_soon(
+                keep_counting, database, queues, self._live, self._metrics, name="counting"
+            )
             group.start_soon(keep_tidy, database, self._live, self._clock, name="retention")
             self._manager.ready()
             self._manager.status("syncing")

@@ -3,11 +3,15 @@
 Nothing here may fail the daemon: without the database the next round tries again.
 """
 
+import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import anyio
+import anyio.to_thread
 import structlog
 
 from emailsync.config import LiveSettings
@@ -39,13 +43,29 @@ async def watch_event_loop(metrics: Metrics, clock: Clock) -> None:
             log.warning("event_loop.blocked", lag_s=round(lag_s, 3), busy_s=round(busy_s, 3))
 
 
-async def keep_counting(database: Database, queues: QueueService, metrics: Metrics) -> None:
+async def watch_disk(state_dir: Path, metrics: Metrics) -> None:
+    """Record for ever how much room the state directory has, or will have once it is made."""
+    while True:
+        with suppress(OSError):
+            metrics.disk_read(await anyio.to_thread.run_sync(_free_bytes, state_dir))
+        await anyio.sleep(COUNT_EVERY_S)
+
+
+def _free_bytes(folder: Path) -> int:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return shutil.disk_usage(there).free
+
+
+async def keep_counting(
+    database: Database, queues: QueueService, settings: LiveSettings, metrics: Metrics
+) -> None:
     """Keep the metrics that only the database knows up to date, for ever."""
     overview = Overview(database)
     while True:
         try:
-            gauges = await overview.gauges()
+            gauges = await overview.gauges(settings.current)
         except StoreUnavailable as error:
+            metrics.store_away()
             log.debug("metrics.not_read", error=error.message)
         else:
             # An account waits in the database until it is claimed, and in its queue after that.

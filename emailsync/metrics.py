@@ -81,6 +81,8 @@ class StoreGauges:
         tuple[str, str, str], int
     ]  #: (provider type, account/endpoint, state) -> count
     accounts: Mapping[tuple[str, str], int]  #: (provider type, status) -> count
+    stalled: Mapping[ProviderType, int]  #: accounts, see domain/freshness.py
+    unsynced_s: Mapping[ProviderType, float]  #: by how much the least fresh exceeds its interval
     unexplained_folders: int  #: stored and remote count differ after a repair
     quarantined: int
 
@@ -149,8 +151,20 @@ class Metrics:
         self._accounts.clear()
         for account, count in gauges.accounts.items():
             self._accounts.labels(*account).set(count)
+        for kind in ProviderType:
+            self._stalled.labels(kind.value).set(gauges.stalled.get(kind, 0))
+            self._unsynced.labels(kind.value).set(gauges.unsynced_s.get(kind, 0))
+        self._database_up.set(1)
         self._unexplained.set(gauges.unexplained_folders)
         self._quarantined.set(gauges.quarantined)
+
+    def store_away(self) -> None:
+        """Say that the database could not be read; what it told last time stays."""
+        self._database_up.set(0)
+
+    def disk_read(self, free_bytes: int) -> None:
+        """Record how much room the state directory's file system has."""
+        self._disk_free.set(free_bytes)
 
     def queue_stats(self, queue: QueueName) -> QueueStats:
         """Return what one queue has done since the daemon started."""
@@ -225,6 +239,19 @@ class Metrics:
             "email_sync_accounts", "Accounts in each status.", ("provider_type", "status"),
             registry=registry,
         )  # fmt: skip
+        self._stalled = Gauge(
+            "email_sync_stalled_accounts",
+            "Accounts that are due or held for too long though nothing keeps them back.",
+            ("provider_type",), registry=registry,
+        )  # fmt: skip
+        self._unsynced = Gauge(
+            "email_sync_oldest_unsynced_seconds",
+            "By how much the least fresh account is older than its interval allows.",
+            ("provider_type",), registry=registry,
+        )  # fmt: skip
+        self._database_up = Gauge(
+            "email_sync_database_up", "Whether the database could be read.", registry=registry
+        )
         self._unexplained = Gauge(
             "email_sync_unexplained_folders",
             "Folders whose stored count differs from the server's after a repair.",
@@ -235,6 +262,10 @@ class Metrics:
         )
 
     def _process_metrics(self) -> None:
+        self._disk_free = Gauge(
+            "email_sync_state_dir_free_bytes", "Room left on the state directory's file system.",
+            registry=self.registry,
+        )  # fmt: skip
         self._reload_failed = Counter(
             "config_reload_failed", "Reloads refused because the settings were invalid.",
             registry=self.registry,
@@ -260,6 +291,6 @@ class Metrics:
         for kind in ProviderType:
             for metric in (
                 self._processing, self._completed, self._duration, self._messages, self._bytes,
-                self._rate_limit_hits,
+                self._rate_limit_hits, self._stalled, self._unsynced,
             ):  # fmt: skip
                 metric.labels(kind.value)

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
-from emailsync.commands.explaining import WHO_ACTS, reasons
+from emailsync.commands.explaining import reasons
 from emailsync.commands.installation import Installation, opened_installation
 from emailsync.commands.logins import is_sent_in_clear, try_login
 from emailsync.commands.new_account import option_of, secret_of
@@ -18,10 +19,10 @@ from emailsync.store.accounts import AccountInfo, AccountStore, NewAccount, RunI
 from emailsync.store.rekeying import rekey as rekey_all
 
 LISTED: Final = (
-    "tenant_id", "email_address", "provider_type", "status", "priority", "last_synced_at",
-    "next_sync_at", "last_error", "id",
+    "tenant_id", "email_address", "provider_type", "status", "activity", "priority",
+    "last_synced_at", "next_sync_at", "last_error", "id",
 )  # fmt: skip
-LISTED_NARROW: Final = ("email_address", "tenant_id", "status", "priority", "next_sync_at")
+LISTED_NARROW: Final = ("email_address", "tenant_id", "status", "activity", "next_sync_at")
 WIDE: Final = 120  #: columns of a terminal that has room for everything
 
 
@@ -58,14 +59,15 @@ async def list_all(tenant: str | None, settings: Settings, answer: Answer) -> in
     async with opened_installation(settings) as installation:
         found = await installation.accounts.list_all(None if tenant is None else TenantId(tenant))
     columns = LISTED if answer.width >= WIDE else LISTED_NARROW
-    answer.table(columns, [_facts(account) for account in found], whole=("email_address", "id"))
+    rows = [_facts(account, settings) for account in found]
+    answer.table(columns, rows, whole=("email_address", "id"))
     return ExitCode.OK
 
 
 async def show(which: str, settings: Settings, answer: Answer) -> int:
     """Show one account."""
     async with opened_installation(settings) as installation:
-        answer.facts(_facts(await find_one(installation, which)))
+        answer.facts(_facts(await find_one(installation, which), settings))
     return ExitCode.OK
 
 
@@ -77,11 +79,12 @@ async def explain(which: str, settings: Settings, answer: Answer) -> int:
     if explained is None:
         raise CommandFailed(f"{which} was removed meanwhile")
     account = explained.account
+    facts = _facts(account, settings)
+    del facts["settings"]
     answer.facts(
         {
-            **{name: value for name, value in _facts(account).items() if name != "settings"},
-            "next_sync_at": None if account.status in WHO_ACTS else account.next_sync_at,
-            "because": list(reasons(explained)),
+            **facts,
+            "because": list(reasons(explained, _interval(account, settings))),
             "messages": f"{explained.stored_messages} stored of {explained.remote_messages}"
             f" in {explained.folders} folders",
             "folders_with_older_mail_to_come": explained.backfilling_folders,
@@ -176,8 +179,13 @@ async def _change(
     return ExitCode.OK
 
 
-def _facts(account: AccountInfo) -> dict[str, Any]:
+def _interval(account: AccountInfo, settings: Settings) -> timedelta:
+    return settings.intervals.of(account.provider_type).of(account.priority)
+
+
+def _facts(account: AccountInfo, settings: Settings) -> dict[str, Any]:
     """Return an account as names and values; its credentials are not among them."""
+    interval, situation = _interval(account, settings), account.situation
     return {
         "id": str(account.key.account_id),
         "tenant_id": account.key.tenant_id,
@@ -186,9 +194,11 @@ def _facts(account: AccountInfo) -> dict[str, Any]:
         "settings": dict(account.settings),
         "status": account.status.value,
         "is_active": account.is_active,
+        "activity": situation.activity(interval).value,
         "priority": account.priority.name.lower(),
         "last_synced_at": account.last_synced_at,
-        "next_sync_at": account.next_sync_at,
+        "unsynced_for_s": round(situation.unsynced_for(interval).total_seconds()),
+        "next_sync_at": situation.next_try_at,
         "attempt": account.attempt,
         "sync_error_count": account.sync_error_count,
         "last_error": account.last_error,

@@ -1,13 +1,14 @@
 """Why an account is where it is, in sentences: who or what holds it up, and who has to act."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from emailsync.commands.output import shown_time
 from emailsync.domain.accounts import AccountStatus
 from emailsync.domain.circuit import Circuit, CircuitState
-from emailsync.store.accounts import Explanation
+from emailsync.domain.freshness import Activity
+from emailsync.store.accounts import AccountInfo, Explanation
 
 WHO_ACTS: Final = {
     AccountStatus.PAUSED: "it is paused: `emailsyncd account resume` starts it again",
@@ -19,27 +20,46 @@ WHO_ACTS: Final = {
 }
 
 
-def reasons(explained: Explanation) -> Iterator[str]:
-    """Yield what keeps the account from being synced right now, the most final first."""
-    account, now = explained.account, explained.now
+def reasons(explained: Explanation, interval: timedelta) -> Iterator[str]:
+    """Yield what keeps the account from being synced right now, the most final first.
+
+    Args:
+        explained: what the database knows.
+        interval: between two syncs of an account of this type and priority.
+    """
+    account = explained.account
     if account.status in WHO_ACTS:
         yield WHO_ACTS[account.status]
         return
     if not account.is_active:
         yield "the application switched it off (is_active is false)"
         return
-    if account.lease_owner is not None and account.lease_until is not None:
-        if account.lease_until > now:
-            yield f"{account.lease_owner} has it: it is being synced, or waits in that queue"
-            return
+    is_stalled = account.situation.activity(interval) is Activity.STALLED
+    if account.situation.leased_at is not None:
+        since = shown_time(account.situation.leased_at)
+        yield f"{account.lease_owner} has it: it is being synced, or waits in that queue"
+        if is_stalled:
+            yield f"it is stalled: held since {since}, and no run ended; see that daemon's log"
+        return
+    if account.lease_owner is not None:
         yield f"{account.lease_owner} had it and vanished: any daemon may take it over"
-    yield from _open_circuit("the account", account.circuit, now)
-    yield from _open_circuit(f"its server {account.endpoint}", explained.endpoint_circuit, now)
-    if account.next_sync_at > now:
-        yield f"it is not due before {shown_time(account.next_sync_at)}"
-    else:
-        since = shown_time(account.next_sync_at)
-        yield f"it is due since {since}: the next daemon with room takes it"
+    yield from _open_circuit("the account", account.circuit, account.now)
+    yield from _open_circuit(
+        f"its server {account.endpoint}", account.endpoint_circuit, account.now
+    )
+    yield _due(account)
+    if is_stalled:
+        yield (
+            "it is stalled: it waits for longer than its interval though nothing keeps it back; "
+            "is a daemon running, and do its limits suffice (`emailsyncd check`)?"
+        )
+
+
+def _due(account: AccountInfo) -> str:
+    at = shown_time(account.next_sync_at)
+    if account.next_sync_at > account.now:
+        return f"it is not due before {at}"
+    return f"it is due since {at}: the next daemon with room takes it"
 
 
 def _open_circuit(whose: str, circuit: Circuit, now: datetime) -> Iterator[str]:

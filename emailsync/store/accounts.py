@@ -17,6 +17,7 @@ from emailsync.crypto import KeyRing, Secret
 from emailsync.domain.accounts import AccountId, AccountKey, AccountStatus, ProviderType, TenantId
 from emailsync.domain.circuit import Circuit, CircuitState
 from emailsync.domain.errors import Misconfigured
+from emailsync.domain.freshness import Situation
 from emailsync.domain.priority import Priority, priority_of
 from emailsync.domain.runs import RunResult
 from emailsync.store.database import Connection, Database
@@ -63,9 +64,29 @@ class AccountInfo:
     last_error_class: str | None
     last_error_at: datetime | None
     circuit: Circuit
+    endpoint_circuit: Circuit
     lease_owner: str | None
     lease_until: datetime | None
+    leased_at: datetime | None
     created_at: datetime
+    now: datetime  #: when all this was so, by the database's clock
+
+    @property
+    def situation(self) -> Situation:
+        """How it stands: what its freshness is judged by."""
+        is_held = self.lease_until is not None and self.lease_until > self.now
+        return Situation(
+            now=self.now,
+            status=self.status,
+            is_active=self.is_active,
+            is_failing=self.last_error is not None,
+            created_at=self.created_at,
+            last_synced_at=self.last_synced_at,
+            next_sync_at=self.next_sync_at,
+            leased_at=self.leased_at if is_held else None,
+            circuit=self.circuit,
+            endpoint_circuit=self.endpoint_circuit,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +113,7 @@ class RunInfo:
 class Explanation:
     """Why an account is where it is, as far as the database knows."""
 
-    now: datetime  #: the database's
     account: AccountInfo
-    endpoint_circuit: Circuit
     folders: int
     backfilling_folders: int
     differing_folders: int  #: whose count is not the server's
@@ -187,15 +206,10 @@ class AccountStore:
             row = await connection.fetchrow(SQL["accounts"], key.tenant_id, key.account_id, None)
             if row is None:
                 return None
-            account = _account(row)
-            endpoint = await connection.fetchrow(
-                SQL["endpoint_circuit"], account.provider_type, account.endpoint
-            )
             facts = await connection.fetchrow(SQL["completeness"], key.tenant_id, key.account_id)
             assert facts is not None
             return Explanation(
-                account=account,
-                endpoint_circuit=_circuit(*endpoint) if endpoint else Circuit(),
+                account=_account(row),
                 runs=await _runs(connection, key, 5),
                 **dict(facts),
             )
@@ -235,7 +249,10 @@ def _run(*, result: str, duration_ms: int, **columns: Any) -> RunInfo:
     return RunInfo(result=RunResult(result), duration=duration, **columns)
 
 
-def _circuit(state: str, failures: int, retry_at: datetime | None) -> Circuit:
+def _circuit(state: str | None, failures: int, retry_at: datetime | None) -> Circuit:
+    """Return a circuit as stored; the endpoint that never failed has none."""
+    if state is None:
+        return Circuit()
     return Circuit(CircuitState(state), failures, retry_at)
 
 
@@ -257,7 +274,12 @@ def _account(row: Record) -> AccountInfo:
         last_error_class=row["last_error_class"],
         last_error_at=row["last_error_at"],
         circuit=_circuit(row["circuit_state"], row["circuit_failures"], row["circuit_retry_at"]),
+        endpoint_circuit=_circuit(
+            row["endpoint_state"], row["endpoint_failures"], row["endpoint_retry_at"]
+        ),
         lease_owner=row["lease_owner"],
         lease_until=row["lease_until"] if row["lease_owner"] else None,
+        leased_at=row["leased_at"] if row["lease_owner"] else None,
         created_at=row["created_at"],
+        now=row["now"],
     )

@@ -19,6 +19,7 @@ from emailsync.domain.priority import Priority, QueueName, priorities_of
 from emailsync.domain.runs import Outcome, RunRecord, RunResult
 from emailsync.ports import ClaimRequest, EndpointVerdict
 from emailsync.store.database import Connection, Database
+from emailsync.store.intervals import interval_columns
 from emailsync.store.queries import load_queries
 from emailsync.store.text import pg_line
 
@@ -41,15 +42,9 @@ class PostgresLeaseStore:
 
     async def reprioritise(self) -> int:
         """Recompute priorities from the tenants and pull due times forward; return rows changed."""
-        types, priorities, seconds = [], [], []
-        for provider_type in ProviderType:
-            intervals = self._settings.current.intervals.of(provider_type)
-            for priority in Priority:
-                types.append(provider_type)
-                priorities.append(priority)
-                seconds.append(intervals.of(priority).total_seconds())
+        columns = interval_columns(self._settings.current)
         async with self._database.connection() as connection:
-            status = await connection.execute(SQL["reprioritise"], types, priorities, seconds)
+            status = await connection.execute(SQL["reprioritise"], *columns)
         return int(status.rpartition(" ")[2])
 
     async def claim(self, request: ClaimRequest) -> Sequence[SyncJob]:

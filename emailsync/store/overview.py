@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from emailsync.config import Settings
 from emailsync.domain.accounts import ProviderType
+from emailsync.domain.freshness import HELD_AT_MOST, PATIENCE_AT_LEAST
 from emailsync.domain.priority import Priority
 from emailsync.metrics import StoreGauges
 from emailsync.store.database import Database
+from emailsync.store.intervals import interval_columns
 from emailsync.store.queries import load_queries
 
 SQL: Final = load_queries("overview")
@@ -46,12 +49,18 @@ class Overview:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def gauges(self) -> StoreGauges:
-        """Return what the metrics show of the database."""
+    async def gauges(self, settings: Settings) -> StoreGauges:
+        """Return what the metrics show of the database; freshness goes by the intervals."""
         async with self._database.connection() as connection:
             lag = await connection.fetch(SQL["lag"])
             circuits = await connection.fetch(SQL["circuits"])
             accounts = await connection.fetch(SQL["accounts"])
+            freshness = await connection.fetch(
+                SQL["freshness"],
+                *interval_columns(settings),
+                PATIENCE_AT_LEAST.total_seconds(),
+                HELD_AT_MOST.total_seconds(),
+            )
             completeness = await connection.fetchrow(SQL["completeness"])
         assert completeness is not None
         return StoreGauges(
@@ -61,6 +70,8 @@ class Overview:
                 for row in circuits
             },
             accounts={(row["provider_type"], row["status"]): row["accounts"] for row in accounts},
+            stalled={ProviderType(row["provider_type"]): row["stalled"] for row in freshness},
+            unsynced_s={ProviderType(row["provider_type"]): row["unsynced_s"] for row in freshness},
             unexplained_folders=completeness["unexplained_folders"],
             quarantined=completeness["quarantined"],
         )

@@ -58,6 +58,7 @@ CREATE TABLE provider_configs (
     last_error_at timestamptz,
     lease_owner text,                               -- NULL: nobody
     lease_until timestamptz NOT NULL DEFAULT '-infinity',
+    leased_at timestamptz NOT NULL DEFAULT now(),   -- when it was claimed last; says nothing without a lease
     lease_epoch bigint NOT NULL DEFAULT 0,
     crash_count int NOT NULL DEFAULT 0,             -- holders of the lease that vanished, consecutive
     created_at timestamptz NOT NULL DEFAULT now(),

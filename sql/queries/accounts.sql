@@ -21,15 +21,19 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 SELECT pg_notify('emailsync_wake', '')
 
 -- name: accounts
--- Return accounts: of the tenant $1, with the id $2, with the address $3, where those are given.
-SELECT tenant_id, id, provider_type, email_address, settings, endpoint, status, is_active,
-    sync_priority, last_synced_at, next_sync_at, attempt, sync_error_count, last_error,
+-- Return accounts with their endpoints' circuits, and the time: of the tenant $1, with the id $2, with
+-- the address $3, where those are given.
+SELECT tenant_id, id, account.provider_type, email_address, settings, account.endpoint, status,
+    is_active, sync_priority, last_synced_at, next_sync_at, attempt, sync_error_count, last_error,
     last_error_class, last_error_at, circuit_state, circuit_failures, circuit_retry_at, lease_owner,
-    lease_until, created_at
-FROM provider_configs
+    lease_until, leased_at, created_at, circuits.state AS endpoint_state,
+    circuits.failures AS endpoint_failures, circuits.retry_at AS endpoint_retry_at, now() AS now
+FROM provider_configs AS account
+LEFT JOIN circuits ON circuits.provider_type = account.provider_type
+    AND circuits.endpoint = account.endpoint
 WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::uuid IS NULL OR id = $2)
     AND ($3::text IS NULL OR lower(email_address) = lower($3))
-ORDER BY tenant_id, email_address, provider_type
+ORDER BY tenant_id, email_address, account.provider_type
 
 -- name: pause
 -- Stop syncing the account.
@@ -75,13 +79,9 @@ SELECT queue, instance_id, attempt, result, error_class, error, started_at, dura
 FROM sync_runs WHERE tenant_id = $1 AND provider_id = $2
 ORDER BY id DESC LIMIT $3
 
--- name: endpoint_circuit
--- Return the circuit of an endpoint.
-SELECT state, failures, retry_at FROM circuits WHERE provider_type = $1 AND endpoint = $2
-
 -- name: completeness
--- Return how much of the account is stored, and the time.
-SELECT now() AS now, count(*) AS folders,
+-- Return how much of the account is stored.
+SELECT count(*) AS folders,
     count(*) FILTER (WHERE backfill_before IS NOT NULL) AS backfilling_folders,
     count(*) FILTER (WHERE remote_count <> stored_count) AS differing_folders,
     coalesce(sum(stored_count), 0)::bigint AS stored_messages,

@@ -83,7 +83,7 @@ WITH considered AS (
     FOR NO KEY UPDATE OF account SKIP LOCKED
 ), leased AS (
     UPDATE provider_configs AS account
-    SET lease_owner = $3, lease_until = now() + make_interval(secs => $4),
+    SET lease_owner = $3, lease_until = now() + make_interval(secs => $4), leased_at = now(),
         lease_epoch = account.lease_epoch + 1,
         crash_count = account.crash_count + (account.lease_owner IS NOT NULL)::int,
         circuit_state = CASE account.circuit_state WHEN 'OPEN' THEN 'HALF_OPEN'
@@ -111,7 +111,7 @@ WITH chosen AS (
     FOR NO KEY UPDATE OF account SKIP LOCKED
 )
 UPDATE provider_configs AS account
-SET lease_owner = $3, lease_until = now() + make_interval(secs => $4),
+SET lease_owner = $3, lease_until = now() + make_interval(secs => $4), leased_at = now(),
     lease_epoch = account.lease_epoch + 1,
     crash_count = account.crash_count + (account.lease_owner IS NOT NULL)::int,
     circuit_state = CASE account.circuit_state WHEN 'OPEN' THEN 'HALF_OPEN'

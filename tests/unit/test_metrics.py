@@ -128,6 +128,8 @@ def test_what_the_database_told_last_replaces_what_it_told_before() -> None:
                 lag_s={Priority.LOW: 12.5},
                 circuits=circuits,
                 accounts={("imap", "active"): 4},
+                stalled={ProviderType.IMAP: 3},
+                unsynced_s={ProviderType.IMAP: 60.5},
                 unexplained_folders=1,
                 quarantined=2,
             )
@@ -137,8 +139,27 @@ def test_what_the_database_told_last_replaces_what_it_told_before() -> None:
     assert 'queue_lag_seconds{priority="low"} 12.5' in page
     assert "OPEN" not in page
     assert 'email_sync_accounts{provider_type="imap",status="active"} 4.0' in page
+    assert 'email_sync_stalled_accounts{provider_type="imap"} 3.0' in page
+    assert 'email_sync_oldest_unsynced_seconds{provider_type="imap"} 60.5' in page
     assert "email_sync_unexplained_folders 1.0" in page
     assert "email_sync_quarantined 2.0" in page
+
+
+def test_a_database_that_is_away_shows_until_it_is_read_again() -> None:
+    metrics = Metrics()
+    nothing = StoreGauges(
+        lag_s={}, circuits={}, accounts={}, stalled={}, unsynced_s={}, unexplained_folders=0,
+        quarantined=0,
+    )  # fmt: skip
+
+    shown = [metrics.exposition()]
+    metrics.store_read(nothing)
+    shown.append(metrics.exposition())
+    metrics.store_away()
+    shown.append(metrics.exposition())
+
+    states = [b"email_sync_database_up 1.0" in page for page in shown]
+    assert states == [False, True, False]
 
 
 def test_no_label_names_a_tenant_an_account_or_its_server() -> None:

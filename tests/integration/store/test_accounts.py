@@ -250,7 +250,7 @@ async def test_an_explanation_holds_what_the_database_knows(
 
     assert found is not None
     assert (found.account.key, found.account.lease_owner) == (key, "one")
-    assert found.endpoint_circuit.state is CircuitState.OPEN
+    assert found.account.endpoint_circuit.state is CircuitState.OPEN
     assert (found.folders, found.differing_folders, found.backfilling_folders) == (1, 1, 0)
     assert (found.stored_messages, found.remote_messages, found.quarantined) == (2, 5, 1)
     assert found.runs == []

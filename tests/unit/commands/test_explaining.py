@@ -9,6 +9,7 @@ import pytest
 from emailsync.commands.explaining import reasons
 from emailsync.domain.accounts import AccountId, AccountKey, AccountStatus, ProviderType, TenantId
 from emailsync.domain.circuit import Circuit, CircuitState
+from emailsync.domain.freshness import HELD_AT_MOST
 from emailsync.domain.priority import Priority
 from emailsync.store.accounts import AccountInfo, Explanation
 
@@ -34,17 +35,21 @@ ACCOUNT = AccountInfo(
     last_error_class=None,
     last_error_at=None,
     circuit=Circuit(),
+    endpoint_circuit=Circuit(),
     lease_owner=None,
     lease_until=None,
+    leased_at=None,
     created_at=EARLIER,
+    now=NOW,
 )
+
+
+INTERVAL = timedelta(hours=4)
 
 
 def explained(account: AccountInfo, endpoint_circuit: Circuit | None = None) -> Explanation:
     return Explanation(
-        now=NOW,
-        account=account,
-        endpoint_circuit=endpoint_circuit or Circuit(),
+        account=replace(account, endpoint_circuit=endpoint_circuit or Circuit()),
         folders=0,
         backfilling_folders=0,
         differing_folders=0,
@@ -62,19 +67,19 @@ def explained(account: AccountInfo, endpoint_circuit: Circuit | None = None) -> 
         (replace(ACCOUNT, status=AccountStatus.NEEDS_RECONNECT), "new credentials"),
         (replace(ACCOUNT, status=AccountStatus.ERROR), "the operator has to correct"),
         (replace(ACCOUNT, is_active=False), "is_active is false"),
-        (replace(ACCOUNT, lease_owner="vm:1", lease_until=SOON), "vm:1 has it"),
+        (replace(ACCOUNT, lease_owner="vm:1", lease_until=SOON, leased_at=EARLIER), "vm:1 has it"),
         (ACCOUNT, "not due before"),
         (replace(ACCOUNT, next_sync_at=EARLIER), "due since"),
     ],
 )
 def test_one_reason_is_given_when_one_is_enough(account: AccountInfo, words: str) -> None:
-    (reason,) = reasons(explained(account))
+    (reason,) = reasons(explained(account), INTERVAL)
 
     assert words in reason
 
 
 def test_open_circuits_are_named_with_the_time_of_the_next_try() -> None:
-    mine, servers, due = reasons(explained(replace(ACCOUNT, circuit=OPEN), OPEN))
+    mine, servers, due = reasons(explained(replace(ACCOUNT, circuit=OPEN), OPEN), INTERVAL)
 
     assert "the circuit of the account is OPEN after 5 failures" in mine
     assert "its server mail.example.test:993 is OPEN" in servers
@@ -84,14 +89,32 @@ def test_open_circuits_are_named_with_the_time_of_the_next_try() -> None:
 def test_a_circuit_whose_time_has_come_is_tried_with_the_next_sync() -> None:
     circuit = Circuit(CircuitState.OPEN, 5, EARLIER)
 
-    first, _ = reasons(explained(replace(ACCOUNT, circuit=circuit)))
+    first, _ = reasons(explained(replace(ACCOUNT, circuit=circuit)), INTERVAL)
 
     assert "the next sync tries it again" in first
 
 
 def test_a_vanished_owner_is_named() -> None:
-    account = replace(ACCOUNT, lease_owner="vm:1", lease_until=EARLIER)
+    account = replace(ACCOUNT, lease_owner="vm:1", lease_until=EARLIER, leased_at=EARLIER)
 
-    first, *_ = reasons(explained(account))
+    first, *_ = reasons(explained(account), INTERVAL)
 
     assert "vm:1 had it and vanished" in first
+
+
+def test_what_waits_for_longer_than_its_interval_is_stalled() -> None:
+    account = replace(ACCOUNT, next_sync_at=NOW - INTERVAL)
+
+    *_, last = reasons(explained(account), INTERVAL)
+
+    assert "it is stalled" in last
+    assert "emailsyncd check" in last
+
+
+def test_what_is_held_without_end_is_stalled() -> None:
+    held = {"lease_owner": "vm:1", "lease_until": SOON, "leased_at": NOW - HELD_AT_MOST}
+
+    owner, stalled = reasons(explained(replace(ACCOUNT, **held)), INTERVAL)
+
+    assert "vm:1 has it" in owner
+    assert "it is stalled: held since" in stalled

@@ -15,7 +15,10 @@ from typing import Final, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-PINNED: Final = ("aioimaplib", "apscheduler", "asyncio", "asyncpg", "httpcore", "httpx", "uvicorn")
+PINNED: Final = (
+    *("aioimaplib", "apscheduler", "asyncio", "asyncpg", "google", "httpcore", "httpx", "msal"),
+    "uvicorn",
+)
 """Libraries that are never more talkative than WARNING: some log tokens and mail at DEBUG."""
 
 SECRET_NAMES: Final = re.compile(r"pass(word|wd)|secret|token|credential|authori[sz]ation|cookie")

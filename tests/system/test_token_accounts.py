@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from emailsync.emulators.oauth.ledger import GMAIL_READ_ONLY
 from installation import Installation
-from oauth_rig import CLIENT_ID, CLIENT_SECRET, oauth_settings
+from oauth_rig import CLIENT_ID, CLIENT_SECRET, SERVICE_ACCOUNT, oauth_settings
 from provider_process import ProviderProcess, running_providers
 
 ADDRESSES = [f"user{number}@example.test" for number in range(6)]
@@ -46,6 +47,7 @@ ORDER = {
             for address in ADDRESSES
         ],
         "rotation": "one_time",
+        "directories": ["contoso.example"],
     },
     "gmail": mailboxes("google"),
     "graph": mailboxes("microsoft"),
@@ -60,14 +62,12 @@ class Office:
     providers: ProviderProcess
     folder: Path
 
-    def configure(self, changes: Mapping[str, Any] | None = None) -> None:
+    def configure(self) -> None:
         """Write the settings: our registration, and the hosts of both APIs."""
         registered = oauth_settings(self.providers.urls["oauth"], self.folder)
         oauth = json.loads(registered.model_dump_json(exclude_none=True))
-        del oauth["google"]["service_account_file"]
         for kind, api in API.items():
             oauth[kind]["api_url"] = self.providers.urls[api]
-            oauth[kind] |= (changes or {}).get(kind, {})
         self.installation.configure({"oauth": oauth})
 
     def add(self, address: str, *words: str, token: str | None = None) -> Any:
@@ -117,6 +117,27 @@ async def test_accounts_of_both_types_are_added_by_their_tokens_and_synced(offic
     assert {row["endpoint"] for row in endpoints} == hosts
     assert set(office.findings()) == {"oauth.google", "oauth.microsoft"}
     assert all(each.startswith("ok") for each in office.findings().values())
+
+
+async def test_an_organisations_mailboxes_are_opened_by_our_own_right(office: Office) -> None:
+    key = office.providers.control(
+        "oauth", "PUT", f"service-accounts/{SERVICE_ACCOUNT}", {"scopes": [GMAIL_READ_ONLY]}
+    )
+    (office.folder / "service-account").write_text(json.dumps(key))
+    added = [
+        office.installation.run(
+            *("account", "add", "--tenant", "acme", "--type", kind, "--application"),
+            *("--email", of_kind(kind)[0], *words),
+        )
+        for kind, words in (("google", ()), ("microsoft", ("--directory", "contoso.example")))
+    ]
+
+    synced = office.installation.run("sync")
+
+    assert [done.returncode for done in added] == [0, 0], added
+    assert synced.returncode == 0, synced.stderr
+    (stored,) = await office.installation.fetch("SELECT count(*) FROM messages")
+    assert stored["count"] == 2 * MESSAGES
 
 
 async def test_a_revoked_consent_parks_its_own_account_until_a_new_token_comes(

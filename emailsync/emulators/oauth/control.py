@@ -7,6 +7,7 @@
   the owner agree (anew) -> `{"refresh_token": ...}`; with `{"error": {"error": ...,
   "description": ...}}` each refresh is answered by that error, until `{"error": null}`
 * `POST /_control/users/{address}/revoke` and `.../expire` kill all tokens, or the access tokens
+* `PUT /_control/service-accounts/{email}` `{"scopes": [...]}` -> the key of a new one, in JSON
 * `PATCH /_control/issuer` `{"rotation": ..., "access_token_life_s": S}`
 """
 
@@ -58,6 +59,11 @@ def oauth_control_routes(ledger: OAuthLedger) -> Sequence[Route]:
         ledger.expire_access_tokens(request.path_params["address"])
         return Response(status_code=NO_CONTENT)
 
+    async def put_service_account(request: Request) -> Response:
+        scopes = (await request.json())["scopes"]
+        key = ledger.add_service_account(request.path_params["email"], scopes)
+        return Response(key, media_type="application/json")
+
     async def patch(request: Request) -> Response:
         order = await request.json()
         ledger.rotation = Rotation(order.get("rotation", ledger.rotation))
@@ -67,6 +73,7 @@ def oauth_control_routes(ledger: OAuthLedger) -> Sequence[Route]:
     return [
         Route(f"{CONTROL_PREFIX}/tokens", read, methods=["GET"]),
         Route(f"{CONTROL_PREFIX}/clients/{{id}}", put_client, methods=["PUT"]),
+        Route(f"{CONTROL_PREFIX}/service-accounts/{{email}}", put_service_account, methods=["PUT"]),
         Route(f"{CONTROL_PREFIX}/issuer", patch, methods=["PATCH"]),
         Route(USERS, put_user, methods=["PUT"]),
         Route(f"{USERS}/revoke", revoke, methods=["POST"]),

@@ -172,7 +172,9 @@ async def test_a_compressed_answer_that_is_cut_short_is_never_taken_for_whole(cu
             await client.send(GET)
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"{}", mtime=0) + b"more", b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "body", [b"no gzip at all", gzip.compress(b"{}", mtime=0) + b"more", b"\x1f\x8b"]
+)
 async def test_damaged_gzip_is_refused(body: bytes) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(body=body, content_encoding="gzip")

@@ -3,7 +3,6 @@
 64-bit integers are strings, empty lists are left out, bytes are base64url (RFC 4648 section 5).
 """
 
-import binascii
 import email.message
 import email.policy
 import re
@@ -13,6 +12,7 @@ from random import Random
 from typing import Any
 
 import orjson
+import pybase64
 
 from emailsync.emulators.gmail.history import HistoryRecord
 from emailsync.emulators.gmail.ledger import GmailMailbox, GmailMessage, Label
@@ -20,7 +20,6 @@ from emailsync.emulators.gmail.ledger import GmailMailbox, GmailMessage, Label
 INLINE_MAX_BYTES = 30_000  #: of a part's content; above it, and for files, there is an attachmentId
 SNIPPET_LENGTH = 100
 
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SUBJECT = re.compile(rb"^subject: *([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 
@@ -114,7 +113,7 @@ def attachment(raw: bytes, attachment_id: str) -> bytes | None:
 
 def base64url(octets: bytes, *, padded: bool) -> bytes:
     """Return base64 in the alphabet of URLs."""
-    encoded = binascii.b2a_base64(octets, newline=False).translate(_URL_SAFE)
+    encoded = pybase64.urlsafe_b64encode(octets)
     return encoded if padded else encoded.rstrip(b"=")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Final
 
 import anyio.abc
 
@@ -15,12 +16,15 @@ from emailsync.domain.pages import (
     Placement,
     Unfetchable,
 )
+from emailsync.providers.ahead import ahead
 from emailsync.providers.gmail.fetching import Arrival
 from emailsync.providers.gmail.label_keeper import LabelKeeper
 from emailsync.providers.gmail.labels import CHAT, flags_of
 from emailsync.providers.gmail.paging import PageBuilder
 from emailsync.providers.gmail.values import GmailMessage
-from emailsync.providers.one_ahead import one_ahead
+
+READY: Final = 1
+"""Batches that wait while another is on the wire: a page takes two, and should find both."""
 
 Arrivals = AsyncGenerator[Arrival | AccountCursor]
 """What came, and between that cursors, each true once everything before it is stored."""
@@ -35,17 +39,23 @@ class Intake:
     has_put_aside: bool = field(default=False, init=False)  #: a message could not be had
 
     async def pages(self, arrivals: Arrivals) -> AsyncGenerator[FetchedPage]:
-        """Yield pages of what arrives; what came before a failure is yielded before it."""
+        """Yield pages of what arrives; what came before a failure is yielded before it.
+
+        A cursor goes with the next page that has messages: one by itself would have to wait until
+        all pages before it are stored, and the wire with it.
+        """
         builder = PageBuilder()
         failure: SyncError | None = None
-        async with aclosing(one_ahead(self.group, arrivals, name="fetch messages")) as items:
+        async with aclosing(ahead(self.group, arrivals, ready=READY, name="fetch")) as items:
             try:
                 async for item in items:
-                    if isinstance(item, AccountCursor):
-                        yield builder.take(item)
-                    else:
+                    if isinstance(item, Arrival):
                         async for page in self._add(builder, item):
                             yield page
+                    else:
+                        if builder.cursor is not None:
+                            yield builder.take()
+                        builder.cursor = item
             except SyncError as error:
                 failure = error
         if builder:
@@ -64,8 +74,9 @@ class Intake:
             if not builder.has_room_for(fetched):
                 yield builder.take()
             builder.add(fetched)
-            if fetched.raw is not None and len(fetched.raw) > MAX_PAGE_BYTES:
+            if builder.is_full:
                 yield builder.take()
+            if fetched.raw is not None and len(fetched.raw) > MAX_PAGE_BYTES:
                 yield FetchedPage()  # returns when the large one is stored and forgotten
         for message_id, reason in arrival.refused.items():
             self.has_put_aside = True

@@ -5,7 +5,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from emailsync.providers.one_ahead import one_ahead
+from emailsync.providers.ahead import ahead
 
 
 class Source:
@@ -34,7 +34,7 @@ async def test_the_next_item_is_made_while_the_last_one_is_used() -> None:
 
     async with (
         anyio.create_task_group() as group,
-        aclosing(one_ahead(group, source.items(), name="work")) as items,
+        aclosing(ahead(group, source.items(), ready=0, name="work")) as items,
     ):
         async for item in items:
             await anyio.wait_all_tasks_blocked()
@@ -43,11 +43,23 @@ async def test_the_next_item_is_made_while_the_last_one_is_used() -> None:
     assert source.is_closed
 
 
+async def test_some_items_can_wait_ready() -> None:
+    source = Source(9)
+
+    async with (
+        anyio.create_task_group() as group,
+        aclosing(ahead(group, source.items(), ready=2, name="work")) as items,
+    ):
+        await anext(items)
+        await anyio.wait_all_tasks_blocked()
+        assert source.begun == 4
+
+
 async def test_a_failure_comes_after_everything_before_it() -> None:
     source = Source(3, ValueError("x"))
 
     async with anyio.create_task_group() as group:
-        items = one_ahead(group, source.items(), name="work")
+        items = ahead(group, source.items(), ready=0, name="work")
         taken = [await anext(items) for _ in range(3)]
         with pytest.raises(ValueError, match="x"):
             await anext(items)
@@ -60,7 +72,7 @@ async def test_whoever_stops_early_stops_the_source() -> None:
 
     async with (
         anyio.create_task_group() as group,
-        aclosing(one_ahead(group, source.items(), name="work")) as items,
+        aclosing(ahead(group, source.items(), ready=0, name="work")) as items,
     ):
         await anext(items)
 
@@ -73,7 +85,7 @@ async def test_cancelling_the_consumer_stops_the_source() -> None:
 
     async with anyio.create_task_group() as group:
         with anyio.CancelScope() as scope:
-            async with aclosing(one_ahead(group, source.items(), name="work")) as items:
+            async with aclosing(ahead(group, source.items(), ready=0, name="work")) as items:
                 async for _ in items:
                     scope.cancel()
 

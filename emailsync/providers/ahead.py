@@ -1,4 +1,4 @@
-"""Lets an asynchronous generator work on its next item while its consumer has the last one.
+"""Lets an asynchronous generator work ahead while its consumer is busy with the last item.
 
 A generator cannot own a task: its consumer may stop between two items. So the task belongs to a
 group that outlives both, which the opener of a session closes.
@@ -14,17 +14,17 @@ import anyio.abc
 T = TypeVar("T")
 
 
-async def one_ahead(
-    group: anyio.abc.TaskGroup, source: AsyncGenerator[T], *, name: str
+async def ahead(
+    group: anyio.abc.TaskGroup, source: AsyncGenerator[T], *, ready: int, name: str
 ) -> AsyncGenerator[T]:
-    """Yield what `source` yields, of which the next item is always under way.
+    """Yield what `source` yields, of which up to `ready` items wait and one more is under way.
 
     Raises what `source` raises, after everything that came before. Closing it, or leaving it by
     cancellation, cancels the source.
     """
     failure: list[Exception] = []
     work = anyio.CancelScope()
-    send, receive = anyio.create_memory_object_stream[T](0)
+    send, receive = anyio.create_memory_object_stream[T](ready)
 
     async def produce() -> None:
         with work:

@@ -11,7 +11,6 @@ from emailsync.config import (
     LimitsSettings,
     LiveSettings,
     MicrosoftLimits,
-    MicrosoftOAuthSettings,
     OAuthSettings,
     Settings,
     StoreSettings,
@@ -24,14 +23,18 @@ from emailsync.emulators.graph.mailbox import Mailbox
 from emailsync.emulators.graph.message_json import PROPERTIES, MessageView, conversation_of
 from emailsync.emulators.graph.odata import Preferences, Selection
 from emailsync.emulators.graph.throttling import Limits
-from emailsync.emulators.http_host import ANY_MAILBOX, StaticTokens, serve
+from emailsync.emulators.http_host import StaticTokens, serve
+from emailsync.emulators.oauth.app import OAuthEmulator
 from emailsync.emulators.usage import Usage
 from sync_rig import AccountRow, SyncRig, sync_rig
 
 OWNER = "ada@example.test"
 TOKEN = "ada-token"
-APPLICATION_TOKEN = "app-token"
-UNLIMITED = Limits(mailbox_requests=None, mailbox_concurrent=None, application_requests=None)
+CREDENTIALS = {
+    "refresh_token": Secret("0.refresh"),
+    "access_token": Secret(TOKEN),
+    "expires_at": Secret("2100-01-01T00:00:00+00:00"),
+}
 
 
 @dataclass(frozen=True)
@@ -195,29 +198,34 @@ async def graph_account(
     limits: Limits | None = None,
     ours: MicrosoftLimits | None = None,
     store: StoreSettings | None = None,
-    permission: str = "delegated",
+    display_names: Mapping[str, str] | None = None,
+    issuer: OAuthEmulator | None = None,
+    oauth: OAuthSettings | None = None,
 ) -> AsyncIterator[GraphAccount]:
-    """Serve a mailbox and make an account of it."""
-    tokens = StaticTokens({TOKEN: OWNER, APPLICATION_TOKEN: ANY_MAILBOX})
-    emulator = GraphEmulator(tokens, limits=limits)
-    mailbox = emulator.ledger.add_mailbox(OWNER, messages=messages, seed=7, folders=folders)
+    """Serve a mailbox and make an account of it.
+
+    Its owner's token serves for ever; with an issuer the mailbox is read by the application.
+    """
+    emulator = GraphEmulator(issuer or StaticTokens({TOKEN: OWNER}), limits=limits)
+    mailbox = emulator.ledger.add_mailbox(
+        OWNER, messages=messages, seed=7, folders=folders, display_names=display_names
+    )
+    oauth = oauth or OAuthSettings()
     async with serve(emulator.app) as base_url:
+        microsoft = oauth.microsoft.model_copy(update={"api_url": base_url})
         settings = LiveSettings(
             Settings(
                 limits=LimitsSettings(microsoft=ours or MicrosoftLimits()),
-                oauth=OAuthSettings(microsoft=MicrosoftOAuthSettings(api_url=base_url)),
+                oauth=oauth.model_copy(update={"microsoft": microsoft}),
                 store=store or StoreSettings(),
             )
         )
+        permission = "application" if issuer else "delegated"
         row = AccountRow(
             provider_type=ProviderType.MICROSOFT,
             email_address=OWNER,
             settings={"permission": permission, "tenant": "contoso.example"},
-            credentials={
-                "refresh_token": Secret("0.refresh"),
-                "access_token": Secret(TOKEN if permission == "delegated" else APPLICATION_TOKEN),
-                "expires_at": Secret("2100-01-01T00:00:00+00:00"),
-            },
+            credentials=CREDENTIALS if issuer is None else {},
             endpoint=base_url.removeprefix("http://"),
         )
         async with sync_rig(database_url, row, settings=settings, key_file=key_file) as rig:

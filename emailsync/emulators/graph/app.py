@@ -115,11 +115,12 @@ class GraphEmulator:
             answer = refusal(error, request)
         else:
             faulty = faulty_response(fault)
+            body, content_type = bytes(faulty.body), faulty.headers["content-type"]
             answer = Answer(
                 status=faulty.status_code,
-                body=bytes(faulty.body),
+                body=orjson.loads(body) if body and "json" in content_type else body,
                 headers=dict(fault.headers),
-                content_type=faulty.headers["content-type"],
+                content_type=content_type,
             )
         self.usage.statuses[answer.status] += 1
         return answer

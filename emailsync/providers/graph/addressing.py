@@ -53,13 +53,14 @@ class LinkCutter:
         Raises:
             ForeignLink: it leads to another host, scheme, port or version, or is no link at all.
         """
+        api = urlsplit(self.api_url)
+        root = api.path.rstrip("/") + VERSION
         try:
-            api, given = urlsplit(self.api_url), urlsplit(link)
+            given = urlsplit(link)
             is_home = _origin(given) == _origin(api) and "@" not in given.netloc
         except ValueError:
             is_home = False
-        root = api.path.rstrip("/") + VERSION
-        if not is_home or not given.path.startswith(f"{root}/"):
+        if not (is_home and given.path.startswith(f"{root}/")):
             raise ForeignLink("Microsoft Graph gave a link to another host, which is not followed")
         path = given.path.removeprefix(root)
         return f"{path}?{given.query}" if given.query else path

@@ -15,7 +15,7 @@ from emailsync.domain.errors import SyncError, Unreachable
 from emailsync.providers.account_client import AccountClient
 from emailsync.providers.graph.addressing import VERSION, LinkCutter
 from emailsync.providers.graph.refusals import concerns_one
-from emailsync.providers.http_client import DEADLINE_S, MAX_ANSWER_BYTES
+from emailsync.providers.http_client import MAX_ANSWER_BYTES
 from emailsync.providers.http_messages import Answer, ApiRequest
 
 MAX_BATCH_ANSWER_BYTES: Final = 64 * 1024 * 1024  #: of up to 20 answers
@@ -48,7 +48,6 @@ class GraphClient:
         *,
         page_size: int | None = None,
         max_bytes: int = MAX_ANSWER_BYTES,
-        deadline_s: float = DEADLINE_S,
     ) -> Answer:
         """Get what lies at a target.
 
@@ -57,7 +56,10 @@ class GraphClient:
             SyncError: any other refusal or failure.
         """
         request = ApiRequest("GET", VERSION + target, headers={"Prefer": prefer(page_size)})
-        return await self.account.send(request, cost=1, max_bytes=max_bytes, deadline_s=deadline_s)
+        answer = await self.account.send(request, cost=1, max_bytes=max_bytes)
+        if "html" in answer.headers.get("content-type", "").lower():
+            raise Unreachable("something on the way to Microsoft Graph answered with a web page")
+        return answer
 
     async def get_each(
         self,

@@ -10,7 +10,7 @@ from typing import Final
 
 import anyio
 
-from emailsync.domain.errors import SyncError, Throttled, Unreachable
+from emailsync.domain.errors import SyncError, Throttled
 from emailsync.domain.folders import FolderId
 from emailsync.domain.mail import Attachment
 from emailsync.domain.pages import (
@@ -37,7 +37,7 @@ from emailsync.providers.graph.items import (
     select,
     wants_attachments,
 )
-from emailsync.providers.graph.refusals import ItemGone, concerns_one
+from emailsync.providers.graph.refusals import ItemGone, RequestRefused, concerns_one
 from emailsync.providers.http_messages import AnswerTooLarge
 
 GROUP: Final = 10  #: messages whose bytes are asked for together
@@ -246,7 +246,7 @@ class ContentFetcher:
                 await self._without_bytes(group, remote_id, TOO_LARGE, truncated=True)
             elif isinstance(result, ItemGone):
                 pass
-            elif last_resort or not isinstance(result, Unreachable):
+            elif last_resort or isinstance(result, RequestRefused):
                 await self._without_bytes(group, remote_id, f"no bytes: {result.message}")
             else:  # it may be better tomorrow
                 group.refused[remote_id] = result.message

@@ -20,11 +20,13 @@ class FolderState:
     listed: set[str] | None = None  #: ids of a full round so far, if this session began it
     relisted: set[str] | None = None  #: ids of a second listing
     left: int = 0  #: messages said to have left it in this session
-    touched: bool = False  #: something changed: its count has to be checked
+    touched: bool = field(init=False)  #: its count has to be checked: something changed, or differs
     failed: bool = False  #: left alone for the rest of this session
 
     def __post_init__(self) -> None:
         self.cursor = self.stored.cursor
+        counts = self.stored.remote_count, self.stored.stored_count
+        self.touched = counts[0] is not None and counts[0] != counts[1]
 
     @property
     def id(self) -> FolderId:

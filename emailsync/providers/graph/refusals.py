@@ -37,6 +37,10 @@ class ItemGone(ServerRefused):
     """The message, attachment or folder that was asked for does not exist (any more)."""
 
 
+class RequestRefused(ServerRefused):
+    """Graph will not do what was asked, now or later."""
+
+
 def concerns_one(error: SyncError) -> bool:
     """Return whether a failure may be of the one item that was asked for, and not of all."""
     return isinstance(error, ServerRefused | Unreachable | CursorExpired)
@@ -99,7 +103,7 @@ RULES: Final = (
     ),
     _rule(AuthUnproven, statuses=(403,)),
     _rule(ItemGone, statuses=(404,)),
-    _rule(ServerRefused, statuses=(400, 405, 406, 409, 412, 413, 414, 415, 422, 423, 501)),
+    _rule(RequestRefused, statuses=(400, 405, 406, 409, 412, 413, 414, 415, 422, 423, 501)),
 )
 
 

@@ -19,6 +19,7 @@ from emailsync.domain.pages import FetchedPage, PageChanges
 from emailsync.providers.graph.addressing import ForeignLink, segment, target
 from emailsync.providers.graph.client import GraphClient, Result
 from emailsync.providers.graph.contents import ContentFetcher
+from emailsync.providers.graph.counts import FolderCounts
 from emailsync.providers.graph.delta import (
     DeltaPage,
     EndlessRound,
@@ -53,6 +54,7 @@ class FolderRounds:
     known: KnownMail
     contents: ContentFetcher
     folders: FolderMap
+    counts: FolderCounts
 
     def next_target(self, state: FolderState) -> str:
         """Return where the folder's round goes on, or begins.
@@ -147,15 +149,25 @@ class FolderRounds:
         if was_complete and not page.items and state.cursor.resume_link is None:
             state.fresh_link = page.delta_link
             return
-        done = FolderCursor(delta_link=page.delta_link)
-        if not was_complete and not (state.is_blank and state.listed is not None):
+        if was_complete or (state.is_blank and state.listed is not None):
+            async with aclosing(self.apply(state, page.items)) as pages:
+                async for stored in pages:
+                    yield stored
+        else:
             async for stored in self._concluded(state, page):
                 yield stored
-            page = replace(page, items=())
-        async for stored in self._with_cursor(state, page, done):
-            yield stored
-        state.touched |= not was_complete
+        yield await self._finished(state, page)
+
+    async def _finished(self, state: FolderState, page: DeltaPage) -> FetchedPage:
+        """Return the page that ends a round.
+
+        Its cursor moves only together with the folder's check, so that no cut leaves it out.
+        """
+        check = await self.counts.after_round(state)
         state.listed = None
+        return FetchedPage(
+            changes=PageChanges(cursors=state.move(delta_link=page.delta_link), check=check)
+        )
 
     async def _concluded(self, state: FolderState, page: DeltaPage) -> AsyncGenerator[FetchedPage]:
         """Apply the last page of a full round, and find out what the folder does not hold any more.

@@ -2,7 +2,7 @@
 
 A sync without news takes two requests: the delta of the folders, and one `$batch` of the deltas
 of their messages. New mail comes before backfill; what lies in no folder by then is asked for by
-name; folders in which something changed are counted at the end.
+name.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -13,14 +13,14 @@ from typing import Final
 
 import structlog
 
-from emailsync.domain.errors import ServerRefused, SyncError
+from emailsync.domain.errors import QuotaSpent, ServerRefused, SyncError, Throttled
 from emailsync.domain.folders import AccountCursor, FolderId
-from emailsync.domain.pages import FetchedPage, FolderCheck, PageChanges
+from emailsync.domain.pages import FetchedPage, PageChanges
 from emailsync.ports import StoredMail
-from emailsync.providers.graph.addressing import segment, target
 from emailsync.providers.graph.batch import MAX_PARTS, Part, get_batched
 from emailsync.providers.graph.client import GraphClient, Result
 from emailsync.providers.graph.contents import ContentFetcher
+from emailsync.providers.graph.counts import FolderCounts
 from emailsync.providers.graph.detached import DetachedMail
 from emailsync.providers.graph.folder_state import FolderMap, FolderState
 from emailsync.providers.graph.folder_tree import FolderTree, Tree
@@ -51,6 +51,7 @@ class GraphSession:
     _folders: FolderMap = field(default_factory=FolderMap, init=False)
     _known: KnownMail = field(init=False)
     _tree: FolderTree = field(init=False)
+    _counts: FolderCounts = field(init=False)
     _rounds: FolderRounds = field(init=False)
     _failures: list[tuple[str, SyncError]] = field(default_factory=list, init=False)
     _has_written: bool = field(default=False, init=False)
@@ -58,7 +59,10 @@ class GraphSession:
     def __post_init__(self) -> None:
         self._known = KnownMail(self.stored)
         self._tree = FolderTree(self.client, self.stored)
-        self._rounds = FolderRounds(self.client, self._known, self.contents, self._folders)
+        self._counts = FolderCounts(self.client)
+        self._rounds = FolderRounds(
+            self.client, self._known, self.contents, self._folders, self._counts
+        )
 
     async def pages(self) -> AsyncGenerator[FetchedPage]:
         """Yield everything that changed; see MailSession."""
@@ -119,12 +123,16 @@ class GraphSession:
         """Follow what changed in the folders that were synced whole before, 20 in a request."""
         states = iter([state for state in self._folders.in_turn() if state.is_complete])
         while batch := list(islice(states, MAX_PARTS)):
-            for state, first in await self._first_pages(batch):
-                async with aclosing(
-                    self._guarded(state, self._rounds.follow(state, first, changes_only=True))
-                ) as pages:
-                    async for page in pages:
-                        yield page
+            results = await self._first_pages(batch)
+            stop = next((first for _, first in results if isinstance(first, Throttled)), None)
+            try:
+                for state, first in results:
+                    follow = self._rounds.follow(state, first, changes_only=True)
+                    async with aclosing(self._guarded(state, follow)) as pages:
+                        async for page in pages:
+                            yield page
+            except QuotaSpent as spent:  # because of what stopped the batch, perhaps
+                raise stop or spent from None
 
     async def _first_pages(
         self, states: Sequence[FolderState]
@@ -196,29 +204,12 @@ class GraphSession:
                     yield page
 
     async def _checks(self, states: Iterable[FolderState]) -> AsyncGenerator[FetchedPage]:
-        """Hold the counts of folders that changed against Graph's."""
+        """Count folders in which something changed beside their own rounds."""
         counted = [
             state for state in states if state.touched and state.is_complete and not state.failed
         ]
-        parts = [
-            Part(
-                target(
-                    f"{self.client.root}/mailFolders/{segment(state.remote_id)}",
-                    {"$select": "totalItemCount"},
-                )
-            )
-            for state in counted
-        ]
-        answers = await get_batched(self.client, parts)
-        for state, answer in zip(counted, answers, strict=True):
-            if isinstance(answer, SyncError):
-                if not concerns_one(answer):
-                    raise answer
-                continue
-            total = answer.json().get("totalItemCount")
-            if isinstance(total, int):
-                check = FolderCheck(folder_id=state.id, remote_count=total)
-                yield FetchedPage(changes=PageChanges(check=check))
+        for check in await self._counts.checks(counted):
+            yield FetchedPage(changes=PageChanges(check=check))
 
     async def _guarded(
         self, state: FolderState, step: AsyncGenerator[FetchedPage]

@@ -30,6 +30,7 @@ from sync_rig import AccountRow, SyncRig, sync_rig
 
 OWNER = "ada@example.test"
 TOKEN = "ada-token"
+UNLIMITED = Limits(mailbox_requests=None, mailbox_concurrent=None, application_requests=None)
 CREDENTIALS = {
     "refresh_token": Secret("0.refresh"),
     "access_token": Secret(TOKEN),

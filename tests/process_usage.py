@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -30,3 +31,13 @@ def _status_bytes(pid: int, name: str) -> int:
     if found is None:  # a process that has ended but was not waited for has no memory
         raise ProcessLookupError(f"process {pid} has no {name}")
     return int(found.group(1)) * 1024
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that it has started, as far as they live."""
+    found = [pid]
+    for member in found:  # grows while it is gone through
+        for children in Path(f"/proc/{member}/task").glob("*/children"):
+            with suppress(OSError):  # the thread has ended meanwhile
+                found += map(int, children.read_text().split())
+    return found

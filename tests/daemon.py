@@ -122,19 +122,24 @@ class Daemon:
 
 @asynccontextmanager
 async def running_daemon(
-    settings_file: Path, *, folder: Path, environ: Mapping[str, str] | None = None
+    settings_file: Path,
+    *,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = (),
 ) -> AsyncIterator[Daemon]:
     """Run the daemon until the block ends; the block begins when it says that it is ready.
 
     Each start writes a log of its own into `folder`. The variables of `environ` are added to those
-    of the test process.
+    of the test process. `launcher` is a command that becomes the one it is given, like a sandbox.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service_manager:
         address = f"emailsync-test-{uuid4()}"
         service_manager.bind(f"\0{address}")  # abstract: a path could be too long for a socket
         service_manager.setblocking(False)
         variables = {**os.environ, "NOTIFY_SOCKET": f"@{address}", **(environ or {})}
-        daemon = _start(settings_file, folder, variables, service_manager)
+        command = [*launcher, COMMAND, "--config", str(settings_file)]
+        daemon = _start(command, folder, variables, service_manager)
         try:
             await daemon.wait_for_notification("READY=1")
             yield daemon
@@ -145,12 +150,15 @@ async def running_daemon(
 
 
 def _start(
-    settings_file: Path, folder: Path, variables: Mapping[str, str], service_manager: socket.socket
+    command: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str],
+    service_manager: socket.socket,
 ) -> Daemon:
     log_file = folder / f"daemon.{len(list(folder.glob('daemon.*')))}.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [COMMAND, "--config", settings_file],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

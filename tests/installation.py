@@ -7,7 +7,7 @@ and looks at the result by SQL as an application would.
 import base64
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +82,12 @@ class Installation:
         assert done.returncode == 0, done.stderr
 
     def daemon(
-        self, environ: Mapping[str, str] | None = None
+        self, environ: Mapping[str, str] | None = None, launcher: Sequence[str] = ()
     ) -> AbstractAsyncContextManager[Daemon]:
         """Return the running daemon as a context."""
-        return running_daemon(self.settings_file, folder=self.folder, environ=environ)
+        return running_daemon(
+            self.settings_file, folder=self.folder, environ=environ, launcher=launcher
+        )
 
     async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
         """Return the rows that an application would see."""

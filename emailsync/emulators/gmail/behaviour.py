@@ -8,6 +8,7 @@ class Behaviour:
     """Switches of one emulated Gmail."""
 
     base64_padding: bool = False  #: "=" at the end of `raw` and `data`
+    listing_by_position: bool = False  #: page tokens count messages: what is deleted shifts them
     blank_history_pages: bool = False  #: before each page of history comes one without `history`
     batch_parts_refuse_tokens: bool = True  #: a bad token: each part is 401, else the whole batch
     gzip: bool = True  #: compress plain answers for whom accepts it

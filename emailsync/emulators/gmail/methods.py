@@ -74,7 +74,8 @@ def list_messages(request: Request) -> Answer:
     """Answer `users.messages.list`: newest first; a page begins behind the last one's end."""
     call = request.call
     limit = _max_results(call)
-    found = list(islice(_listed(request), limit + 1))
+    start = _listing_start(request)
+    found = list(islice(_listed(request), start, start + limit + 1))
     answer: dict[str, Any] = {}
     if found:
         answer["messages"] = [
@@ -82,7 +83,9 @@ def list_messages(request: Request) -> Answer:
         ]
     if len(found) > limit:
         last = found[limit - 1]
-        answer["nextPageToken"] = f"{last.internal_date}-{last.id}"
+        by_position = request.behaviour.listing_by_position
+        token = str(start + limit) if by_position else f"{last.internal_date}-{last.id}"
+        answer["nextPageToken"] = token
     return answer | {"resultSizeEstimate": len(found)}  # what Gmail gives is as rough
 
 
@@ -93,7 +96,7 @@ def _listed(request: Request) -> Iterator[GmailMessage]:
         _require_label(mailbox, label)
     more_than_bytes = _searched_size(call)
     hidden = frozenset() if call.first("includeSpamTrash") == "true" else HIDDEN - wanted
-    for _, identifier in mailbox.newest_first(before=_listing_position(call)):
+    for _, identifier in mailbox.newest_first(before=_listing_position(request)):
         message = mailbox.messages[identifier]
         is_hidden = not (wanted <= message.labels and hidden.isdisjoint(message.labels))
         if not is_hidden and (more_than_bytes is None or len(message.raw) > more_than_bytes):
@@ -111,9 +114,16 @@ def _searched_size(call: Call) -> int | None:
     return int(size[1]) * 1024 * 1024
 
 
-def _listing_position(call: Call) -> tuple[int, str] | None:
-    token = call.first("pageToken")
-    if not token:
+def _listing_start(request: Request) -> int:
+    """Return how many messages come before the page."""
+    token = request.call.first("pageToken") or ""
+    return int(token) if request.behaviour.listing_by_position and token.isdecimal() else 0
+
+
+def _listing_position(request: Request) -> tuple[int, str] | None:
+    """Return date and id of the message that the page comes behind."""
+    token = request.call.first("pageToken")
+    if not token or request.behaviour.listing_by_position:
         return None
     date, _, identifier = token.partition("-")
     if not date.isdecimal():

@@ -188,8 +188,8 @@ class GmailSession:
         async with aclosing(self._catch_up()) as pages:
             async for page in pages:
                 yield page
-        now = self._walk
-        if now is not None and now is not walk:  # messages were deleted, or the history expired
+        now = self._walk or walk
+        if now is not walk or walk.is_shifted:  # or the history has expired meanwhile
             yield self._walking(Walk(compares=now.compares))
         elif walk.compares:
             yield self._walking(Walk(stage=Stage.MAILBOX, compares=True))

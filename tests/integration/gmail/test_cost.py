@@ -52,7 +52,7 @@ async def test_a_first_sync_of_a_thousand_messages_takes_no_more(account: GmailA
     assert account.usage.units - 20 * 1_000 < 50
 
 
-@pytest.mark.parametrize(("preset", "stored"), [("2026", 100), ("classic", 700)])
+@pytest.mark.parametrize(("preset", "stored"), [("2026", 147), ("classic", 1_450)])
 async def test_half_of_the_documented_quota_is_used_and_no_429_is_answered(
     database_url: str, tmp_path: Path, preset: str, stored: int
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from emailsync.emulators.gmail.ledger import GmailMailbox
 from emailsync.emulators.gmail.life import fill
+from emailsync.sync.progress import QUANTUM
 from gmail_account import GmailAccount
 
 NO_TIME = timedelta()
@@ -88,6 +89,27 @@ def _change_something(mailbox: GmailMailbox, number: int) -> None:
         name = names[int(place * len(names))]
         if name in mailbox.messages:
             change(name)
+
+
+@pytest.mark.parametrize("quantum", [NO_TIME, QUANTUM])
+async def test_deletions_that_shift_the_pages_of_a_list_hide_no_message(
+    account: GmailAccount, quantum: timedelta
+) -> None:
+    """Whatever a page token means, a message that moved up past it is found."""
+    account.emulator.behaviour.listing_by_position = True
+    fill(account.mailbox, 1_300)
+    newest = [name for _, name in account.mailbox.newest_first()][:40]
+
+    def delete_after_the_first_page(_: int, path: str) -> None:
+        if path.startswith("/batch") and newest[0] in account.mailbox.messages:
+            for name in newest:
+                account.mailbox.delete(name)
+
+    account.wire.before_request = delete_after_the_first_page
+    while await account.run_once(quantum):
+        pass
+
+    await account.assert_equal()
 
 
 async def test_a_place_in_the_list_that_gmail_does_not_know_any_more_is_looked_for_anew(

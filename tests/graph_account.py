@@ -30,6 +30,7 @@ from sync_rig import AccountRow, SyncRig, sync_rig
 
 OWNER = "ada@example.test"
 TOKEN = "ada-token"
+PLENTY = MicrosoftLimits(mailbox_requests_per_10_minutes=1_000_000)  #: but half of those at once
 UNLIMITED = Limits(mailbox_requests=None, mailbox_concurrent=None, application_requests=None)
 CREDENTIALS = {
     "refresh_token": Secret("0.refresh"),
@@ -197,7 +198,7 @@ async def graph_account(
     messages: int = 0,
     folders: tuple[str, ...] = ("Projects", "Projects/2026", "Travel"),
     limits: Limits | None = None,
-    ours: MicrosoftLimits | None = None,
+    ours: MicrosoftLimits = PLENTY,
     store: StoreSettings | None = None,
     display_names: Mapping[str, str] | None = None,
     issuer: OAuthEmulator | None = None,
@@ -216,7 +217,7 @@ async def graph_account(
         microsoft = oauth.microsoft.model_copy(update={"api_url": base_url})
         settings = LiveSettings(
             Settings(
-                limits=LimitsSettings(microsoft=ours or MicrosoftLimits()),
+                limits=LimitsSettings(microsoft=ours),
                 oauth=oauth.model_copy(update={"microsoft": microsoft}),
                 store=store or StoreSettings(),
             )

@@ -41,6 +41,11 @@ class KnownMail:
     stored: StoredMail
     _on_their_way: dict[str, Known] = field(default_factory=dict)
 
+    @property
+    def has_unstored(self) -> bool:
+        """Whether messages were yielded since the last page without any."""
+        return bool(self._on_their_way)
+
     def note(self, page: FetchedPage) -> None:
         """Note what is being yielded; a page without messages waits for all before it."""
         if not page.messages:

@@ -122,7 +122,8 @@ class FolderRounds:
                 async with aclosing(self.apply(state, items)) as pages:
                     async for page in pages:
                         yield page
-        yield FetchedPage()
+        if self.known.has_unstored:
+            yield FetchedPage()
         async for page in self._vanished(state, state.listed):
             yield page
 
@@ -174,10 +175,12 @@ class FolderRounds:
 
         Until that is stored the round counts as under way, and its end is where it goes on.
         """
-        under_way = FolderCursor(resume_link=page.delta_link)
-        async for stored in self._with_cursor(state, page, under_way):
-            yield stored
-        yield FetchedPage()  # what follows reads what is stored
+        if page.items:
+            under_way = FolderCursor(resume_link=page.delta_link)
+            async for stored in self._with_cursor(state, page, under_way):
+                yield stored
+        if self.known.has_unstored:
+            yield FetchedPage()  # what follows reads what is stored
         listed = state.listed if state.listed is not None else await self._listing(state)
         async for stored in self._vanished(state, listed):
             yield stored

@@ -165,11 +165,8 @@ class GraphSession:
             names = quarantined[start : start + RETRIED_TOGETHER]
             answers = await self.contents.get_items(names, ENVELOPE)
             asked = list(zip(names, answers, strict=True))
-            yield FetchedPage(
-                changes=PageChanges(
-                    removed=[name for name, answer in asked if isinstance(answer, ItemGone)]
-                )
-            )
+            if gone := [name for name, answer in asked if isinstance(answer, ItemGone)]:
+                yield FetchedPage(changes=PageChanges(removed=gone))
             items: list[Item] = [
                 {"id": name, **(answer.json() if isinstance(answer, Answer) else {})}
                 for name, answer in asked

@@ -224,6 +224,7 @@ class ClaimRequest:
     tenant_share: int | None = None  #: leases that one tenant may come to hold; None: any number
     only: Collection[AccountKey] | None = None  #: these accounts, due or not; None: what is due
 
+    requested: bool = False  #: what somebody asked for, due or not and whatever its priority
 
 @dataclass(frozen=True, slots=True)
 class EndpointVerdict:
@@ -255,7 +256,10 @@ class LeaseStore(Protocol):
         """Store the outcome, the circuits and the run in one transaction, and release the lease."""
 
     async def admit(self, job: SyncJob) -> EndpointVerdict:
-        """Ask the endpoint's circuit; when its time has come, exactly one caller gets the probe."""
+        """Ask the endpoint's circuit; when its time has come, exactly one caller gets the probe.
+
+        A request for the sync is answered by it: one that comes later asks for another.
+        """
 
     async def heartbeat(self, instance_id: str, *, ttl: timedelta) -> int:
         """Announce this daemon; return how many daemons are alive, at least 1."""

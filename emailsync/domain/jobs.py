@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from emailsync.domain.accounts import AccountKey, Lease, ProviderType
+from emailsync.domain.accounts import AccountId, AccountKey, Lease, ProviderType, TenantId
 from emailsync.domain.priority import Priority, QueueName, queue_of
 
 
@@ -25,6 +25,7 @@ class SyncJob:
     auth_refusals: int  #: logins in a row that were refused without a code
     due_at: datetime  #: when the sync was due; its distance to now is the queue's lag
     last_synced_at: datetime | None
+    requested: bool = False  #: somebody asked for it: it goes to the head of HIGH
 
     @property
     def lease(self) -> Lease:
@@ -34,4 +35,16 @@ class SyncJob:
     @property
     def queue(self) -> QueueName:
         """The queue that this job belongs in."""
-        return queue_of(self.priority)
+        return QueueName.HIGH if self.requested else queue_of(self.priority)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The accounts of a tenant, or one of them, have another place in line than when claimed."""
+
+    tenant_id: TenantId
+    account_id: AccountId | None = None  #: None: all of the tenant
+
+    def concerns(self, key: AccountKey) -> bool:
+        """Tell whether the account is one of them."""
+        return self.tenant_id == key.tenant_id and self.account_id in {None, key.account_id}

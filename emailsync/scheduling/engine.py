@@ -4,7 +4,7 @@ The scheduler feeds it with what is due, a foreground sync with what was asked f
 nothing itself: it wires the parts, and starts, resizes and stops them in the right order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from secrets import SystemRandom
 from typing import Final
 
@@ -13,8 +13,9 @@ import anyio.abc
 import structlog
 
 from emailsync.config import LiveSettings
+from emailsync.domain.accounts import AccountKey
 from emailsync.domain.errors import StoreUnavailable
-from emailsync.domain.jobs import SyncJob
+from emailsync.domain.jobs import Moved, SyncJob
 from emailsync.domain.priority import QueueName
 from emailsync.domain.runs import RunRecord
 from emailsync.metrics import Metrics
@@ -120,6 +121,14 @@ class SyncEngine:
         await self._give_back(refused)
         return [job for job in jobs if job not in refused]
 
+    async def put_back(self, moved: Collection[Moved]) -> None:
+        """Give back what waits here but has another place in line by now: it is claimed anew."""
+
+        def is_moved(key: AccountKey) -> bool:
+            return any(each.concerns(key) for each in moved)
+
+        await self._give_back(self.queues.drop_where(is_moved))
+
     async def resize(self) -> None:
         """Put the current settings in force: limits, pace and workers. No job is dropped."""
         await self._resize_limits()
@@ -132,7 +141,7 @@ class SyncEngine:
         """
         self._stopping = True
         self._worker.stop()
-        await self._give_back(self.queues.drop_all())
+        await self._give_back(self.queues.drop_where(lambda _key: True))
         with anyio.move_on_after(grace_s):
             await self._worked_off.wait()
         self._keeper.cancel_running()

@@ -4,6 +4,7 @@ import anyio
 import anyio.abc
 
 from emailsync.config import LiveSettings
+from emailsync.domain.jobs import Moved
 from emailsync.ports import Clock, LeaseStore
 from emailsync.scheduling.engine import SyncEngine
 from emailsync.scheduling.scheduler import SyncSchedulerService
@@ -34,9 +35,9 @@ class LivePipeline:
             await group.start(self._feed, name="scheduler")
             task_status.started()
 
-    def wake(self) -> None:
-        """Look for due accounts now."""
-        self._scheduler.wake()
+    def wake(self, moved: Moved | None = None) -> None:
+        """Look for due and requested accounts now; those that moved may be waiting here already."""
+        self._scheduler.wake(moved)
 
     async def resize(self) -> None:
         """Put the current settings in force; no job is dropped."""

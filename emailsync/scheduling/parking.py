@@ -18,7 +18,8 @@ from emailsync.scheduling.limits import Limit, LimitKind
 class WaitingJob:
     """A job in its queue, from `put` until a worker has it.
 
-    Ordered by fair tag, at the same tag by priority, then by arrival.
+    Ordered by fair tag, at the same tag by priority, then by arrival; what was asked for goes
+    before all others.
     """
 
     job: SyncJob
@@ -38,8 +39,8 @@ class WaitingJob:
         by = self.blocked_by
         return by is not None and by.kind is LimitKind.TENANT and self.sent_by is None
 
-    def _order(self) -> tuple[float, Priority, int]:
-        return self.tag, self.job.priority, self.arrival
+    def _order(self) -> tuple[bool, float, Priority, int]:
+        return not self.job.requested, self.tag, self.job.priority, self.arrival
 
 
 @dataclass(slots=True, eq=False)

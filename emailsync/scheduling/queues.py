@@ -13,7 +13,7 @@ bounded number of jobs, however many are parked.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
@@ -147,9 +147,10 @@ class QueueService:
         self._rest_if_empty(entry.job.queue)
         return entry.job
 
-    def drop_all(self) -> Sequence[SyncJob]:
-        """Give up every job that waits, and return them."""
-        return [job for key in tuple(self._waiting) if (job := self.drop(key)) is not None]
+    def drop_where(self, wanted: Callable[[AccountKey], bool]) -> Sequence[SyncJob]:
+        """Give up the jobs that wait for such accounts, and return them."""
+        keys = [key for key in self._waiting if wanted(key)]
+        return [job for key in keys if (job := self.drop(key)) is not None]
 
     def waiting(self, queue: QueueName) -> int:
         """Return how many jobs of `queue` wait, parked ones included."""
@@ -210,7 +211,8 @@ class QueueService:
         self._no_longer_waits(entry)
         self._running[job.key] = job
         self._running_in[job.queue] += 1
-        self._fair[job.queue].advance(entry.tag)
+        if not job.requested:  # it came before those whose turn it was
+            self._fair[job.queue].advance(entry.tag)
         return verdict
 
     def _park(self, entry: WaitingJob, blocked: Blocked) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from emailsync.config import LiveSettings
 from emailsync.domain.errors import StoreUnavailable
-from emailsync.domain.jobs import SyncJob
+from emailsync.domain.jobs import Moved, SyncJob
 from emailsync.domain.priority import QueueName
 from emailsync.domain.runs import RunRecord
 from emailsync.ports import ClaimRequest, Clock, LeaseStore
@@ -24,6 +24,7 @@ from emailsync.scheduling.engine import SyncEngine
 
 LOW_WATER: Final = 0.5  #: share of a batch; below, a queue is refilled
 LONGEST_PAUSE_S: Final = 5.0  #: between two tries while the store is away
+MOST_WAITING: Final = 1_000  #: jobs in the queue that takes what was asked for
 SHORTEST_PAUSE: Final = timedelta(seconds=1)
 """Between two claims for the same due time: what is due may be held by somebody else."""
 
@@ -54,6 +55,8 @@ class SyncSchedulerService:
         self._clock = clock
         self._supply = {queue: Supply() for queue in QueueName}
         self._ticked = True
+        self._woken = False
+        self._moved: list[Moved] = []
         self._poked = anyio.Event()
         engine.listeners.append(self._job_finished)
 
@@ -62,8 +65,15 @@ class SyncSchedulerService:
         self._ticked = True
         self._poked.set()
 
-    def wake(self) -> None:
-        """Look for due accounts now; cheap enough to be called for each new account."""
+    def wake(self, moved: Moved | None = None) -> None:
+        """Look for due and requested accounts now; cheap enough to be called for each new account.
+
+        Args:
+            moved: accounts that have another place in line, though they may wait here already.
+        """
+        self._woken = True
+        if moved is not None:
+            self._moved.append(moved)
         for supply in self._supply.values():
             supply.due_by(self._clock.now())
         self._poked.set()
@@ -91,15 +101,31 @@ class SyncSchedulerService:
         if not self._settings.current.email_sync.enabled:
             return
         ticked, self._ticked = self._ticked, False
+        woken, self._woken = self._woken, False
         try:
             if ticked:
                 await self._store.reprioritise()
+            if ticked or woken:
+                await self._claim_requested()
             for queue, supply in self._supply.items():
                 if ticked or self._is_wanted(queue, supply):
                     await self._claim(queue, supply)
         except StoreUnavailable:
             self._ticked |= ticked
+            self._woken |= woken
             raise
+
+    async def _claim_requested(self) -> None:
+        """Claim what somebody asked for, though its queue may have no room for what is due."""
+        moved, self._moved = self._moved, []
+        await self._engine.put_back(moved)
+        if self._engine.queues.waiting(QueueName.HIGH) >= MOST_WAITING:
+            return  # the next tick looks again
+        batch = self._settings.current.email_sync.batch_size
+        request = ClaimRequest(queue=QueueName.HIGH, limit=batch, requested=True)
+        if len(await self._engine.claim(request)) == batch:
+            self._woken = True
+            self._poked.set()
 
     def _is_wanted(self, queue: QueueName, supply: Supply) -> bool:
         if supply.due_at is not None and supply.due_at <= self._clock.now():

@@ -84,6 +84,8 @@ class MemoryLeaseStore:
         """Lease accounts in the order of `ClaimOrder`, or those that are named."""
         now = self._clock.now()
         self._end_leases(now)
+        if request.requested:
+            return []  # nobody asks for anything here
         if request.only is not None:
             return [self._take(account, self._lease) for account in self._named(request)]
         order, share = self._orders[request.queue], request.tenant_share

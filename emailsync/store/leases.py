@@ -44,26 +44,22 @@ class PostgresLeaseStore:
         """Recompute priorities from the tenants and pull due times forward; return rows changed."""
         columns = interval_columns(self._settings.current)
         async with self._database.connection() as connection:
-            status = await connection.execute(SQL["reprioritise"], *columns)
+            status = await connection.execute(SQL["reprioritise"], *columns, None)
         return int(status.rpartition(" ")[2])
 
     async def claim(self, request: ClaimRequest) -> Sequence[SyncJob]:
         """Lease up to `limit` accounts, fairly between tenants. Skips what others hold."""
-        values: list[Any] = [
-            list(priorities_of(request.queue)),
-            request.limit,
-            self._instance_id,
-            self._lease_s,
-        ]
-        if request.only is None:
+        values: list[Any] = [request.limit, self._instance_id, self._lease_s]
+        if request.requested:
+            name = "claim_requested"
+        elif request.only is None:
             name = "claim_due"
-            values.append(request.tenant_share)
+            values = [list(priorities_of(request.queue)), *values, request.tenant_share]
         else:
             name = "claim_named"
-            values += [
-                [key.account_id for key in request.only],
-                [key.tenant_id for key in request.only],
-            ]
+            accounts = [key.account_id for key in request.only]
+            tenants = [key.tenant_id for key in request.only]
+            values = [list(priorities_of(request.queue)), *values, accounts, tenants]
         async with self._database.connection() as connection:
             return [_job(row) for row in await connection.fetch(SQL[name], *values)]
 
@@ -132,6 +128,10 @@ class PostgresLeaseStore:
         where = (job.provider_type, job.endpoint)
         patience_s = self._settings.current.circuit_breaker.timeout.total_seconds()
         async with self._database.connection() as connection:
+            if job.requested:
+                await connection.execute(
+                    SQL["answer_request"], job.key.tenant_id, job.key.account_id, job.epoch
+                )
             if await connection.fetchval(SQL["endpoint"], *where) is None:
                 return EndpointVerdict(allowed=True)
             if await connection.fetchval(SQL["take_probe"], *where, patience_s):
@@ -245,6 +245,7 @@ def _job(row: Record) -> SyncJob:
         auth_refusals=row["auth_refusals"],
         due_at=row["due_at"],
         last_synced_at=row["last_synced_at"],
+        requested=row["requested"],
     )
 
 

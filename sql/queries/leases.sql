@@ -4,7 +4,8 @@
 -- name: reprioritise
 -- Give every account the priority of its tenant (domain/priority.py says the same) and pull its due
 -- time forward to the new interval, unless a failure or a throttle set it. $1-$3 are the intervals
--- in seconds by type and priority. An account that is being written right now waits for next time.
+-- in seconds by type and priority; with $4 it is done for that tenant alone. An account that is being
+-- written right now waits for next time.
 WITH ranked AS (
     SELECT tenants.id,
         CASE
@@ -13,7 +14,7 @@ WITH ranked AS (
             WHEN last_login_at > now() - interval '24 hours' THEN 3
             ELSE 4
         END AS priority
-    FROM tenants
+    FROM tenants WHERE $4::text IS NULL OR id = $4
 ), changing AS (
     SELECT account.tenant_id, account.id, ranked.priority
     FROM provider_configs AS account
@@ -93,7 +94,7 @@ WITH considered AS (
     RETURNING account.*, chosen.urgency, chosen.turn, chosen.weight
 )
 SELECT tenant_id, id, provider_type, endpoint, sync_priority, weight, lease_epoch, attempt, crash_count,
-    auth_refusals, next_sync_at AS due_at, last_synced_at
+    auth_refusals, next_sync_at AS due_at, last_synced_at, requested_at IS NOT NULL AS requested
 FROM leased ORDER BY urgency, turn, next_sync_at
 
 -- name: claim_named
@@ -119,7 +120,38 @@ SET lease_owner = $3, lease_until = now() + make_interval(secs => $4), leased_at
 FROM chosen
 WHERE account.tenant_id = chosen.tenant_id AND account.id = chosen.id
 RETURNING account.tenant_id, account.id, provider_type, endpoint, sync_priority, weight, lease_epoch,
-    attempt, crash_count, auth_refusals, least(next_sync_at, now()) AS due_at, last_synced_at
+    attempt, crash_count, auth_refusals, least(next_sync_at, now()) AS due_at, last_synced_at,
+    requested_at IS NOT NULL AS requested
+
+-- name: claim_requested
+-- Lease to the daemon $2 for $3 seconds up to $1 accounts that somebody asked for, whatever their
+-- priority, due time and circuit: whoever asks wants to see what comes of it. First asked, first
+-- served. Plan: provider_configs_requested_idx.
+WITH chosen AS (
+    SELECT account.tenant_id, account.id, tenants.weight
+    FROM provider_configs AS account
+    JOIN tenants ON tenants.id = account.tenant_id
+    WHERE account.is_active AND account.status = 'active' AND account.requested_at IS NOT NULL
+        AND account.lease_until <= now()
+    ORDER BY account.requested_at
+    LIMIT $1
+    FOR NO KEY UPDATE OF account SKIP LOCKED
+)
+UPDATE provider_configs AS account
+SET lease_owner = $2, lease_until = now() + make_interval(secs => $3), leased_at = now(),
+    lease_epoch = account.lease_epoch + 1,
+    crash_count = account.crash_count + (account.lease_owner IS NOT NULL)::int,
+    circuit_state = CASE account.circuit_state WHEN 'OPEN' THEN 'HALF_OPEN'
+        ELSE account.circuit_state END
+FROM chosen
+WHERE account.tenant_id = chosen.tenant_id AND account.id = chosen.id
+RETURNING account.tenant_id, account.id, provider_type, endpoint, sync_priority, weight, lease_epoch,
+    attempt, crash_count, auth_refusals, requested_at AS due_at, last_synced_at, true AS requested
+
+-- name: answer_request
+-- The sync that was asked for begins under the epoch $3: whoever asks from now on asks for another.
+UPDATE provider_configs SET requested_at = NULL
+WHERE tenant_id = $1 AND id = $2 AND lease_epoch = $3 AND requested_at IS NOT NULL
 
 -- name: next_due
 -- Return when an account of the priorities $1 may be claimed next: due, its lease run out, its
@@ -204,7 +236,7 @@ FOR NO KEY UPDATE OF account
 -- name: finish_account
 -- Store the outcome of a run and release the lease. $3 how it ended, $4 seconds until the next sync
 -- (NULL: not before somebody acts), $5 the next attempt, $6 refusals in a row, $7 and $8 the error,
--- $9-$11 the circuit.
+-- $9-$11 the circuit. Who asked for a sync meanwhile gets one, by whichever daemon hears of it first.
 UPDATE provider_configs
 SET last_synced_at = CASE WHEN $3 = 'done' THEN now() ELSE last_synced_at END,
     next_sync_at = coalesce(now() + make_interval(secs => $4), next_sync_at),
@@ -228,6 +260,7 @@ SET last_synced_at = CASE WHEN $3 = 'done' THEN now() ELSE last_synced_at END,
     circuit_state = $9, circuit_failures = $10, circuit_retry_at = $11,
     lease_owner = NULL, lease_until = '-infinity', crash_count = 0
 WHERE tenant_id = $1 AND id = $2
+RETURNING CASE WHEN requested_at IS NOT NULL THEN pg_notify('emailsync_wake', '') END
 
 -- name: record_run
 -- Note a finished run.

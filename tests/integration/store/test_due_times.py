@@ -34,7 +34,7 @@ async def test_priorities_in_sql_are_those_of_the_domain(connection: Connection)
             )
             expected[key.account_id] = priority_of(plan, login, now)
 
-        await connection.execute(SQL["reprioritise"], *_intervals({}))
+        await connection.execute(SQL["reprioritise"], *_intervals({}), None)
 
         rows = await connection.fetch("SELECT id, sync_priority FROM provider_configs")
     assert {row["id"]: row["sync_priority"] for row in rows} == expected

@@ -3,12 +3,12 @@
 import anyio
 import asyncpg
 
-from emailsync.store.wake import CHANNEL, listen_for_wake
+from emailsync.store.wake import WAKE, listen
 
 
 async def notify(url: str) -> None:
     connection = await asyncpg.connect(url)
-    await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
+    await connection.execute("SELECT pg_notify($1, '')", WAKE)
     await connection.close()
 
 
@@ -27,7 +27,7 @@ class Calls:
     def __init__(self) -> None:
         self._send, self._receive = anyio.create_memory_object_stream[None](100)
 
-    def __call__(self) -> None:
+    def __call__(self, _payload: str) -> None:
         self._send.send_nowait(None)
 
     async def next(self) -> None:
@@ -45,7 +45,7 @@ async def test_a_notification_is_heard_and_heard_again_after_a_lost_connection(
     calls = Calls()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(listen_for_wake, database_url, calls)
+        group.start_soon(listen, database_url, {WAKE: calls})
         await calls.next()  # connected
         await notify(database_url)
         await calls.next()

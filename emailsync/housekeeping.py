@@ -20,6 +20,7 @@ from emailsync.metrics import Metrics
 from emailsync.ports import Clock
 from emailsync.scheduling.queues import QueueService
 from emailsync.store.database import Database
+from emailsync.store.erasure import Erasure
 from emailsync.store.overview import Overview
 from emailsync.store.retention import remove_old_rows
 
@@ -79,13 +80,14 @@ async def keep_counting(
 
 
 async def keep_tidy(database: Database, settings: LiveSettings, clock: Clock) -> None:
-    """Remove rows whose time is over, every hour, for ever."""
+    """Remove rows whose time is over, and what an erasure left behind, every hour, for ever."""
     while True:
         keep = settings.current.store.retention
         try:
             removed = await remove_old_rows(database, keep, now=clock.now())
+            erased = await Erasure(database).resume()
         except StoreUnavailable as error:
             log.warning("retention.failed", error=error.message)
         else:
-            log.info("retention.finished", removed=removed)
+            log.info("retention.finished", removed=removed, erased=erased)
         await anyio.sleep(TIDY_EVERY_S)

@@ -1,10 +1,10 @@
 """Accounts as the operator handles them: added, looked at, paused, resumed, removed, explained.
 
-Credentials come in as secrets and are never read back here.
+Credentials come in as secrets; they are read back for a login that is tried, and never shown.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,12 +20,15 @@ from emailsync.domain.errors import Misconfigured
 from emailsync.domain.freshness import Situation
 from emailsync.domain.priority import Priority, priority_of
 from emailsync.domain.runs import RunResult
+from emailsync.ports import Account
 from emailsync.store.database import Connection, Database
 from emailsync.store.queries import load_queries
-from emailsync.store.sealing import seal_credentials
+from emailsync.store.sealing import open_credentials, seal_credentials
+from emailsync.store.tenants import make_tenant
 from emailsync.store.text import pg_json, pg_text
 
 SQL: Final = load_queries("accounts")
+MAX_ID: Final = 2**63 - 1
 API_HOSTS: Final = {
     ProviderType.GOOGLE: "gmail.googleapis.com",
     ProviderType.MICROSOFT: "graph.microsoft.com",
@@ -93,6 +96,7 @@ class AccountInfo:
 class RunInfo:
     """A finished run."""
 
+    id: int
     queue: str
     instance_id: str
     attempt: int
@@ -107,6 +111,16 @@ class RunInfo:
     quarantined: int
     unexplained: int
     fetched_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFilter:
+    """Which accounts are listed; None: whatever it is. The order of fields is the statement's."""
+
+    tenant_id: TenantId | None = None
+    provider_type: ProviderType | None = None
+    status: AccountStatus | None = None
+    email_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +148,13 @@ class AccountStore:
         """Add an account, and its tenant when that is new; it is synced at once.
 
         Raises:
-            Misconfigured: the tenant has this account already, or a name is empty or too long.
+            Misconfigured: the tenant has this account already or is being erased, or a name is
+                empty or too long.
         """
         key = AccountKey(new.tenant_id, AccountId(uuid4()))
 
         async def work(connection: Connection) -> None:
-            await connection.execute(SQL["make_tenant"], key.tenant_id)
+            await make_tenant(connection, key.tenant_id)
             tenant = await connection.fetchrow(SQL["tenant"], key.tenant_id)
             assert tenant is not None
             await connection.execute(
@@ -173,9 +188,79 @@ class AccountStore:
     async def find(self, email_or_id: str) -> Sequence[AccountInfo]:
         """Return the accounts that an operator means: several tenants may have one address."""
         try:
-            return await self._accounts(None, UUID(email_or_id), None)
+            return await self._accounts(None, [UUID(email_or_id)], None)
         except ValueError:
             return await self._accounts(None, None, pg_text(email_or_id))
+
+    async def get(self, account_id: AccountId, tenant_id: TenantId | None) -> AccountInfo | None:
+        """Return an account, of one tenant if that is given; None: there is none."""
+        return next(iter(await self._accounts(tenant_id, [account_id], None)), None)
+
+    async def page(
+        self, wanted: AccountFilter, *, after: AccountKey, limit: int
+    ) -> Sequence[AccountInfo]:
+        """Return up to `limit` accounts behind a key, in the order of keys."""
+        async with self._database.connection() as connection:
+            keys = await connection.fetch(
+                SQL["page"], after.tenant_id, after.account_id, limit, *astuple(wanted)
+            )
+            ids = [row["id"] for row in keys]
+            rows = await connection.fetch(SQL["accounts"], wanted.tenant_id, ids, None)
+        found = {(row["tenant_id"], row["id"]): row for row in rows}
+        return [_account(found[key]) for each in keys if (key := tuple(each)) in found]
+
+    async def change(
+        self,
+        account: AccountInfo,
+        *,
+        settings: Mapping[str, Any],
+        credentials: Mapping[str, Secret] | None,
+        is_active: bool,
+        api_url: str | None = None,
+    ) -> bool:
+        """Replace what an account is, and try it at once; return whether it is still there.
+
+        Args:
+            account: as it was.
+            settings: checked ones.
+            credentials: new ones; None: those that are stored.
+            is_active: whether the application wants it synced.
+            api_url: where its API is, if not at its usual place.
+        """
+        sealed = None
+        if credentials is not None:
+            sealed = seal_credentials(self._keys, account.key, credentials)
+        return await self._change(
+            "change",
+            account.key,
+            pg_json(dict(settings)),
+            endpoint_of(account.provider_type, settings, api_url),
+            sealed,
+            is_active,
+        )
+
+    async def request_sync(self, key: AccountKey) -> bool:
+        """Have it synced before all that is due; return whether it is one that is synced."""
+        return await self._change("request", key)
+
+    async def opened(self, account: AccountInfo) -> Account | None:
+        """Return what it takes to log in to an account; None: it is gone.
+
+        Raises:
+            Misconfigured: its credentials cannot be decrypted with the keys at hand.
+        """
+        key = account.key
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(SQL["credentials"], key.tenant_id, key.account_id)
+        if row is None:
+            return None
+        return Account(
+            key=key,
+            provider_type=account.provider_type,
+            email_address=account.email_address,
+            settings=account.settings,
+            credentials=open_credentials(self._keys, key, row["credentials"]),
+        )
 
     async def pause(self, key: AccountKey) -> bool:
         """Stop syncing; return whether there is such an account."""
@@ -191,40 +276,39 @@ class AccountStore:
             "set_credentials", key, seal_credentials(self._keys, key, credentials)
         )
 
-    async def remove(self, key: AccountKey) -> bool:
-        """Remove the account and its mail, as the feed is told; return whether there was one."""
-        return await self._change("remove", key)
-
-    async def runs(self, key: AccountKey, *, limit: int = 20) -> Sequence[RunInfo]:
-        """Return the last runs, the latest first."""
+    async def runs(
+        self, key: AccountKey, *, limit: int = 20, before: int = MAX_ID
+    ) -> Sequence[RunInfo]:
+        """Return the last runs before one, the latest first."""
         async with self._database.connection() as connection:
-            return await _runs(connection, key, limit)
+            return await _runs(connection, key, limit, before)
 
     async def explain(self, key: AccountKey) -> Explanation | None:
         """Return what is known of an account; None: there is none."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(SQL["accounts"], key.tenant_id, key.account_id, None)
+            row = await connection.fetchrow(SQL["accounts"], key.tenant_id, [key.account_id], None)
             if row is None:
                 return None
             facts = await connection.fetchrow(SQL["completeness"], key.tenant_id, key.account_id)
             assert facts is not None
             return Explanation(
                 account=_account(row),
-                runs=await _runs(connection, key, 5),
+                runs=await _runs(connection, key, 5, MAX_ID),
                 **dict(facts),
             )
 
     async def _accounts(
-        self, tenant_id: TenantId | None, account_id: UUID | None, email: str | None
+        self, tenant_id: TenantId | None, ids: Sequence[UUID] | None, email: str | None
     ) -> Sequence[AccountInfo]:
         async with self._database.connection() as connection:
-            rows = await connection.fetch(SQL["accounts"], tenant_id, account_id, email)
+            rows = await connection.fetch(SQL["accounts"], tenant_id, ids, email)
         return [_account(row) for row in rows]
 
     async def _change(self, name: str, key: AccountKey, *values: Any) -> bool:
         async def work(connection: Connection) -> bool:
             found = await connection.fetchval(SQL[name], key.tenant_id, key.account_id, *values)
-            await connection.execute(SQL["wake"])
+            if found is not None:
+                await connection.execute(SQL["wake_for"], key.tenant_id, key.account_id)
             return found is not None
 
         return await self._database.transact(work)
@@ -239,8 +323,10 @@ def endpoint_of(
     return API_HOSTS[provider_type] if api_url is None else urlsplit(api_url).netloc.lower()
 
 
-async def _runs(connection: Connection, key: AccountKey, limit: int) -> Sequence[RunInfo]:
-    rows = await connection.fetch(SQL["runs"], key.tenant_id, key.account_id, limit)
+async def _runs(
+    connection: Connection, key: AccountKey, limit: int, before: int
+) -> Sequence[RunInfo]:
+    rows = await connection.fetch(SQL["runs"], key.tenant_id, key.account_id, limit, before)
     return [_run(**dict(row)) for row in rows]
 
 

@@ -108,9 +108,14 @@ class _StatelessConnection(asyncpg.Connection):
 class Database:
     """A bounded pool. Not more than one connection a task: a second one could wait for ever."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, share: int | None = None) -> None:
         self._pool = pool
+        self._share = asyncio.Semaphore(share or pool.get_max_size())
         self.spare = pool.get_max_size() // 4  #: connections that may be held without working
+
+    def share(self, connections: int) -> "Database":
+        """Return the same pool for somebody who may use so many connections at once."""
+        return Database(self._pool, share=connections)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -120,7 +125,10 @@ class Database:
             StoreUnavailable: none was free in time, or the server failed.
         """
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            async with (
+                self._turn(),
+                self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            ):
                 yield connection
         except Exception as error:
             if isinstance(error, READ_ONLY):
@@ -128,6 +136,16 @@ class Database:
             if unavailable := as_unavailable(error):
                 raise unavailable from error
             raise
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for a place among those who share the pool, as long as for a connection."""
+        async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
+            await self._share.acquire()
+        try:
+            yield
+        finally:
+            self._share.release()
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` in one transaction, whole again when it only lost a race; see `persist`."""

@@ -61,9 +61,9 @@ CREATE TABLE provider_configs (
     leased_at timestamptz NOT NULL DEFAULT now(),   -- when it was claimed last; says nothing without a lease
     lease_epoch bigint NOT NULL DEFAULT 0,
     crash_count int NOT NULL DEFAULT 0,             -- holders of the lease that vanished, consecutive
-    created_at timestamptz NOT NULL DEFAULT now(),
     requested_at timestamptz,                       -- somebody wants it synced now; NULL: nobody
     removed_at timestamptz,                         -- it is being erased since then; NULL: it is not
+    created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, id),
     CHECK ((circuit_state = 'CLOSED') = (circuit_retry_at IS NULL)),
@@ -71,7 +71,6 @@ CREATE TABLE provider_configs (
     CHECK (removed_at IS NULL OR NOT is_active)
 );
 
-CREATE INDEX idx_provider_sync ON provider_configs (last_synced_at, sync_priority, is_active);
 -- A mailbox may be added anew while what was stored of it before is still being erased.
 CREATE UNIQUE INDEX provider_configs_address_idx
     ON provider_configs (tenant_id, provider_type, email_address) WHERE removed_at IS NULL;
@@ -80,6 +79,7 @@ CREATE INDEX provider_configs_requested_idx ON provider_configs (requested_at)
 CREATE INDEX provider_configs_removed_idx ON provider_configs (removed_at)
     WHERE removed_at IS NOT NULL;
 
+CREATE INDEX idx_provider_sync ON provider_configs (last_synced_at, sync_priority, is_active);
 CREATE INDEX idx_tenant_provider ON provider_configs (tenant_id, provider_type);
 CREATE INDEX provider_configs_due_idx ON provider_configs (sync_priority, next_sync_at)
     WHERE is_active AND status = 'active';
@@ -173,9 +173,9 @@ CREATE INDEX messages_deleted_idx ON messages (deleted_at) WHERE deleted_at IS N
 CREATE INDEX messages_received_idx
     ON messages (tenant_id, (coalesce(received_at, created_at)) DESC, id DESC)
     WHERE deleted_at IS NULL;
-CREATE INDEX messages_thread_idx ON messages (tenant_id, md5(thread_key));
 CREATE INDEX messages_provider_idx
     ON messages (tenant_id, provider_id, (coalesce(received_at, created_at)) DESC, id DESC);
+CREATE INDEX messages_thread_idx ON messages (tenant_id, md5(thread_key));
 CREATE INDEX messages_message_id_idx ON messages (tenant_id, md5(message_id));
 
 CREATE TABLE message_folders (
@@ -231,8 +231,8 @@ CREATE TABLE changes (
     PRIMARY KEY (tenant_id, xact, seq)              -- the order of the feed
 );
 
-CREATE INDEX changes_at_idx ON changes USING brin (at);
 CREATE INDEX changes_feed_idx ON changes (xact, seq);
+CREATE INDEX changes_at_idx ON changes USING brin (at);
 
 CREATE TABLE sync_runs (
     tenant_id text NOT NULL,

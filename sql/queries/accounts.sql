@@ -1,10 +1,6 @@
 -- sql/queries/accounts.sql: what the operator does with accounts. Whatever changes how an account is
 -- synced takes its lease away: a run under way is fenced off and stops.
 
--- name: make_tenant
--- Make the tenant $1 unless it is there.
-INSERT INTO tenants (id) VALUES ($1) ON CONFLICT (id) DO NOTHING
-
 -- name: tenant
 -- Return what the priority of the tenant's accounts comes from.
 SELECT plan, last_login_at, now() AS now FROM tenants WHERE id = $1
@@ -20,8 +16,25 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 -- Tell the daemons that an account became due.
 SELECT pg_notify('emailsync_wake', '')
 
+-- name: wake_for
+-- Tell the daemons that the account $2 of the tenant $1 has another place in line.
+SELECT pg_notify(
+    'emailsync_wake', json_build_object('tenant', $1::text, 'account', $2::uuid)::text
+)
+
+-- name: page
+-- Return the keys of up to $3 accounts behind the key ($1, $2), in the order of keys: those of the
+-- tenant $4, the type $5, the status $6 and the address $7, where these are given.
+-- Plan: provider_configs_pkey.
+SELECT tenant_id, id FROM provider_configs
+WHERE (tenant_id, id) > ($1::text, $2::uuid) AND removed_at IS NULL
+    AND ($4::text IS NULL OR tenant_id = $4) AND ($5::text IS NULL OR provider_type = $5)
+    AND ($6::text IS NULL OR status = $6)
+    AND ($7::text IS NULL OR lower(email_address) = lower($7))
+ORDER BY tenant_id, id LIMIT $3
+
 -- name: accounts
--- Return accounts with their endpoints' circuits, and the time: of the tenant $1, with the id $2, with
+-- Return accounts with their endpoints' circuits, and the time: of the tenant $1, with the ids $2, with
 -- the address $3, where those are given.
 SELECT tenant_id, id, account.provider_type, email_address, settings, account.endpoint, status,
     is_active, sync_priority, last_synced_at, next_sync_at, attempt, sync_error_count, last_error,
@@ -31,8 +44,8 @@ SELECT tenant_id, id, account.provider_type, email_address, settings, account.en
 FROM provider_configs AS account
 LEFT JOIN circuits ON circuits.provider_type = account.provider_type
     AND circuits.endpoint = account.endpoint
-WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::uuid IS NULL OR id = $2)
-    AND ($3::text IS NULL OR lower(email_address) = lower($3))
+WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::uuid[] IS NULL OR id = ANY ($2))
+    AND ($3::text IS NULL OR lower(email_address) = lower($3)) AND removed_at IS NULL
 ORDER BY tenant_id, email_address, account.provider_type
 
 -- name: pause
@@ -40,7 +53,7 @@ ORDER BY tenant_id, email_address, account.provider_type
 UPDATE provider_configs
 SET status = 'paused', lease_epoch = lease_epoch + 1, lease_owner = NULL, lease_until = '-infinity',
     updated_at = now()
-WHERE tenant_id = $1 AND id = $2
+WHERE tenant_id = $1 AND id = $2 AND removed_at IS NULL
 RETURNING id
 
 -- name: resume
@@ -49,7 +62,7 @@ UPDATE provider_configs
 SET status = 'active', is_active = true, next_sync_at = now(), attempt = 1, auth_refusals = 0,
     sync_error_count = 0, last_error = NULL, last_error_class = NULL, last_error_at = NULL,
     circuit_state = 'CLOSED', circuit_failures = 0, circuit_retry_at = NULL, updated_at = now()
-WHERE tenant_id = $1 AND id = $2
+WHERE tenant_id = $1 AND id = $2 AND removed_at IS NULL
 RETURNING id
 
 -- name: set_credentials
@@ -58,25 +71,39 @@ UPDATE provider_configs
 SET credentials = $3, credentials_version = credentials_version + 1, renewal_until = NULL,
     lease_epoch = lease_epoch + 1, lease_owner = NULL,
     lease_until = '-infinity', updated_at = now()
-WHERE tenant_id = $1 AND id = $2
+WHERE tenant_id = $1 AND id = $2 AND removed_at IS NULL
 RETURNING id
 
--- name: remove
--- Remove the account with everything of it, and tell the feed that its mail is gone: whoever follows
--- it has to hear of that too. The feed itself is kept as long as any other part of it.
-WITH told AS (
-    INSERT INTO changes (tenant_id, provider_id, message_id, kind)
-    SELECT tenant_id, provider_id, id, 'deleted' FROM messages
-    WHERE tenant_id = $1 AND provider_id = $2 AND deleted_at IS NULL
-)
-DELETE FROM provider_configs WHERE tenant_id = $1 AND id = $2
-RETURNING id, pg_notify('emailsync_changes', $1)
+-- name: change
+-- Replace the settings by $3 with the endpoint $4, the credentials by $5 unless NULL, and is_active by
+-- $6. What went wrong before is forgotten, and it is tried at once unless it is paused.
+UPDATE provider_configs
+SET settings = $3, endpoint = $4, credentials = coalesce($5, credentials),
+    credentials_version = credentials_version + ($5::bytea IS NOT NULL)::int, renewal_until = NULL,
+    is_active = $6, status = CASE WHEN status = 'paused' THEN status ELSE 'active' END,
+    next_sync_at = now(), requested_at = now(), attempt = 1, auth_refusals = 0, sync_error_count = 0,
+    last_error = NULL, last_error_class = NULL, last_error_at = NULL, circuit_state = 'CLOSED',
+    circuit_failures = 0, circuit_retry_at = NULL, lease_epoch = lease_epoch + 1, lease_owner = NULL,
+    lease_until = '-infinity', updated_at = now()
+WHERE tenant_id = $1 AND id = $2 AND removed_at IS NULL
+RETURNING id
+
+-- name: request
+-- Somebody wants the account to be synced now.
+UPDATE provider_configs SET requested_at = now()
+WHERE tenant_id = $1 AND id = $2 AND is_active AND status = 'active' AND removed_at IS NULL
+RETURNING id
+
+-- name: credentials
+-- Return the sealed credentials of the account.
+SELECT credentials FROM provider_configs WHERE tenant_id = $1 AND id = $2 AND removed_at IS NULL
 
 -- name: runs
--- Return the last $3 runs of the account, latest first. Plan: sync_runs_provider_idx.
-SELECT queue, instance_id, attempt, result, error_class, error, started_at, duration_ms, created,
+-- Return the last $3 runs of the account before the run $4, latest first.
+-- Plan: sync_runs_provider_idx.
+SELECT id, queue, instance_id, attempt, result, error_class, error, started_at, duration_ms, created,
     updated, deleted, quarantined, unexplained, fetched_bytes
-FROM sync_runs WHERE tenant_id = $1 AND provider_id = $2
+FROM sync_runs WHERE tenant_id = $1 AND provider_id = $2 AND id < $4
 ORDER BY id DESC LIMIT $3
 
 -- name: completeness

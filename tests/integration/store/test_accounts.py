@@ -199,30 +199,9 @@ async def test_a_run_with_the_old_credentials_cannot_park_the_account(
     assert [job.key for job in await store.claim(LOW)] == [key]
 
 
-async def test_the_feed_hears_that_the_mail_of_a_removed_account_is_gone(
-    accounts: AccountStore, rig: StoreRig
-) -> None:
-    await rig.apply([rig.message(1), rig.message(2)])
-    ids = set((await rig.ids()).values())
-
-    await accounts.remove(rig.lease.key)
-
-    assert set((await rig.feed())[-2:]) == {(message, "deleted") for message in ids}
-
-
-async def test_removing_an_account_removes_all_of_it(accounts: AccountStore, rig: StoreRig) -> None:
-    await rig.apply([rig.message(1), rig.message(2, size_bytes=-1)])
-
-    assert await accounts.remove(rig.lease.key)
-
-    for table in ("provider_configs", "folders", "messages", "message_folders", "attachments"):
-        assert await rig.rows(f"SELECT FROM {table}") == []
-    assert await rig.rows("SELECT FROM quarantine") == []
-
-
 @pytest.mark.parametrize(
     "change",
-    [AccountStore.pause, AccountStore.resume, AccountStore.remove],
+    [AccountStore.pause, AccountStore.resume, AccountStore.request_sync],
     ids=lambda change: change.__name__,
 )
 async def test_changing_what_is_not_there_says_so(

@@ -21,33 +21,45 @@ import anyio.to_thread
 import structlog
 
 from emailsync import logs
-from emailsync.api.health import health_routes
+from emailsync.api.auth import Gate
+from emailsync.api.backend import Backend
+from emailsync.api.bell import Bell
+from emailsync.api.resources import Surroundings, resources
 from emailsync.api.server import bind, build_api, serve
 from emailsync.config import LiveSettings, Settings
 from emailsync.crypto import KeyRing
+from emailsync.domain.access import Grant
+from emailsync.domain.accounts import ProviderType, TenantId
 from emailsync.domain.errors import Misconfigured, StoreUnavailable
 from emailsync.housekeeping import keep_counting, keep_tidy, watch_disk, watch_event_loop
 from emailsync.metrics import Metrics
 from emailsync.mime.pool import MimeParser
-from emailsync.ports import Clock, LeaseStore
+from emailsync.ports import Clock, LeaseStore, SessionOpener
 from emailsync.providers.registry import session_openers
 from emailsync.scheduling.engine import SyncEngine
 from emailsync.scheduling.live_pipeline import LivePipeline
 from emailsync.sd_notify import ServiceManager
 from emailsync.secret_files import open_key_ring, open_tokens
 from emailsync.settings_file import ConfigInvalid, live_changes, restart_needed, with_live_keys
+from emailsync.store.accounts import AccountStore
 from emailsync.store.credential_vault import PostgresCredentialVault
 from emailsync.store.database import Database
+from emailsync.store.erasure import Erasure
+from emailsync.store.feed import ChangeFeed
 from emailsync.store.leases import PostgresLeaseStore
 from emailsync.store.mail import PostgresMailStore
+from emailsync.store.mail_reader import MailReader
 from emailsync.store.opening import database_server, opened_database
-from emailsync.store.wake import listen_for_wake
+from emailsync.store.tenants import TenantStore
+from emailsync.store.tokens import TokenStore
+from emailsync.store.wake import CHANGES, WAKE, listen, moved_of
 from emailsync.sync.run_job import RunJob
 
 GRACE_S: Final = 20.0  #: that running jobs get to end by themselves when the daemon stops
 DEADLINE_S: Final = 25  #: after which the kernel ends a daemon that cannot stop; systemd waits 30
 FIRST_RETRY_S: Final = 1.0  #: after the database was not there at the start; doubled each time
 LONGEST_RETRY_S: Final = 30.0
+API_CONNECTIONS: Final = 4  #: of the pool, that the API may use at once: syncing goes on beside it
 READY_FOR_S: Final = 1.0  #: that an answer of /health/ready is given again
 
 log = structlog.get_logger(__name__)
@@ -71,6 +83,7 @@ class Syncing:
 
     engine: SyncEngine
     leases: LeaseStore
+    openers: Mapping[ProviderType, SessionOpener]
 
 
 @asynccontextmanager
@@ -96,7 +109,7 @@ async def open_syncing(
             metrics=metrics,
             instance_id=instance_id,
         )
-        yield Syncing(engine, leases)
+        yield Syncing(engine, leases, openers)
 
 
 def instance_name(settings: Settings) -> str:
@@ -141,15 +154,27 @@ class Daemon:
         self._clock = SystemClock()
         self._stop = anyio.Event()
         self._database: Database | None = None
+        self._backend: Backend | None = None
+        self._bell = Bell()
         self._pipeline: LivePipeline | None = None
         self._running: Callable[[], int] = lambda: 0
         self._ready = False
         self._ready_asked_s = -math.inf
 
     async def run(self) -> None:
-        """Serve the health pages, sync, and obey signals until told to stop."""
+        """Serve the API, sync, and obey signals until told to stop."""
         listener = self._listener()
-        api = build_api(health_routes(self._metrics, self._is_ready), self._tokens)
+        table = resources(
+            Surroundings(
+                reach=self._reach,
+                bell=self._bell,
+                settings=self._live,
+                clock=self._clock,
+                metrics=self._metrics,
+                is_ready=self._is_ready,
+            )
+        )
+        api = build_api(table, Gate(self._tokens, self._find_token, self._clock))
         async with anyio.create_task_group() as group:
             group.start_soon(self._obey_signals, group.cancel_scope, name="signals")
             group.start_soon(serve, api, listener, name="http")
@@ -180,8 +205,9 @@ class Daemon:
                     instance_id=instance_name(self._settings),
                 )
             )
+            self._backend = self._backend_on(self._database, syncing)
             await self._sync(url, self._database, syncing)
-            self._database = None
+            self._backend = self._database = None
 
     async def _opened(self, stack: AsyncExitStack, url: str) -> Database:
         """Wait for the database."""
@@ -205,7 +231,7 @@ class Daemon:
         self._running = queues.running
         async with anyio.create_task_group() as group:
             await group.start(pipeline.run, name="pipeline")
-            group.start_soon(listen_for_wake, url, pipeline.wake, name="wake listener")
+            group.start_soon(listen, url, self._heard(pipeline), name="listener")
             group.start_soon(
                 keep_counting, database, queues, self._live, self._metrics, name="counting"
             )
@@ -223,6 +249,32 @@ class Daemon:
                 await pipeline.stop(grace_s=GRACE_S)
             group.cancel_scope.cancel()
         self._pipeline = None
+
+    def _backend_on(self, database: Database, syncing: Syncing) -> Backend:
+        shared = database.share(API_CONNECTIONS)
+        return Backend(
+            accounts=AccountStore(shared, self._keys),
+            tenants=TenantStore(shared, self._live),
+            mail=MailReader(shared),
+            feed=ChangeFeed(shared),
+            erasure=Erasure(shared),
+            tokens=TokenStore(shared),
+            openers=syncing.openers,
+        )
+
+    def _reach(self) -> Backend:
+        if self._backend is None:
+            raise StoreUnavailable("the database has not been there yet")
+        return self._backend
+
+    async def _find_token(self, sha256: bytes) -> Grant | None:
+        return await self._reach().tokens.find(sha256)
+
+    def _heard(self, pipeline: LivePipeline) -> Mapping[str, Callable[[str], None]]:
+        return {
+            WAKE: lambda payload: pipeline.wake(moved_of(payload)),
+            CHANGES: lambda payload: self._bell.ring(TenantId(payload) if payload else None),
+        }
 
     async def _is_ready(self) -> bool:
         """Tell what was found in the last second: whoever asks often costs no connections."""

@@ -5,41 +5,27 @@ Without a subcommand it is the daemon. Secrets are read from stdin only: argumen
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated
 
-import anyio
 import typer
 
 from emailsync import logs
 from emailsync.app import run_daemon
+from emailsync.cli_accounts import account_app
+from emailsync.cli_tokens import token_app
 from emailsync.commands import accounts, schema, simulating, syncing
 from emailsync.commands.capacity import ASSUMED_SYNC_S
 from emailsync.commands.check import check as check_everything
-from emailsync.commands.new_account import (
-    ImapServer,
-    TokenWay,
-    secret_of,
-    settings_of,
-)
-from emailsync.commands.output import Answer, CommandFailed, ExitCode, plain_errors
-from emailsync.commands.stdin_secrets import secret_on_stdin
-from emailsync.config import Settings
-from emailsync.domain.accounts import ProviderType, TenantId
-from emailsync.providers.imap.dialling import Security
-from emailsync.providers.oauth.classifier import Issuer
+from emailsync.commands.invocation import Json, given, one_of, run, run_async
+from emailsync.commands.output import Answer, plain_errors
+from emailsync.domain.accounts import ProviderType
 from emailsync.settings_file import load, load_again
 from emailsync.simulation.population import Crowd
 from emailsync.simulation.run import Plan
-from emailsync.store.accounts import NewAccount
-
-Choice = TypeVar("Choice", bound=StrEnum)
-Command = Callable[[Settings, Answer], Awaitable[int]]
 
 app = typer.Typer(
     name="emailsyncd",
@@ -48,33 +34,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, secrets among them
 )
-account_app = typer.Typer(help="The accounts that are synced.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
+app.add_typer(token_app, name="token")
 
 
-def _utf8(text: str | None) -> str | None:
-    """Refuse an argument whose bytes are no text: no database takes it."""
-    try:
-        (text or "").encode()
-    except UnicodeEncodeError:
-        raise typer.BadParameter("it is not UTF-8") from None
-    return text
-
-
-def _one_of(choices: type[Choice]) -> Callable[[str], Choice]:
-    """Return what reads a choice and says in plain words when it is none."""
-
-    def read(text: str) -> Choice:
-        try:
-            return choices(text)
-        except ValueError:
-            raise typer.BadParameter(f"{text!r} is not one of {', '.join(choices)}") from None
-
-    return read
-
-
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
-Which = Annotated[str, typer.Argument(metavar="EMAIL_OR_ID", help="The account.")]
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[EMAIL_OR_ID]...", help="The accounts.")
 ]
@@ -98,9 +61,9 @@ def main(
     context.obj = config
     if context.invoked_subcommand is None:
         with plain_errors():
-            path = _given(config)
+            path = given(config)
             again = partial(load_again, path, os.environ)
-            code = _run_async(run_daemon, load(path, os.environ), again, os.environ)
+            code = run_async(run_daemon, load(path, os.environ), again, os.environ)
         raise typer.Exit(code)
 
 
@@ -113,30 +76,38 @@ def demo(
     seconds: Annotated[
         int | None, typer.Option(min=1, help="End by itself after this long; else on Ctrl-C.")
     ] = None,
+    *,
+    faults: Annotated[
+        bool,
+        typer.Option(
+            "--faults",
+            help="Let providers refuse, cut connections and forget cursors now and then.",
+        ),
+    ] = False,
 ) -> None:
     """Show everything at work on generated mail: needs no server and leaves nothing behind."""
     # Only here: the demo's packages are an extra that a server does not need.
     from emailsync.demo import run_demo  # noqa: PLC0415
 
-    raise typer.Exit(run_demo(tenants, listen, seconds))
+    raise typer.Exit(run_demo(tenants, listen, seconds, faults=faults))
 
 
 @app.command()
 def migrate(context: typer.Context, *, as_json: Json = False) -> None:
     """Bring the database's schema up to date."""
-    _run(context, schema.migrate_schema, as_json=as_json)
+    run(context, schema.migrate_schema, as_json=as_json)
 
 
 @app.command()
 def check(context: typer.Context, *, as_json: Json = False) -> None:
     """Look at settings, secrets, database and limits; say what falls short and why."""
-    _run(context, check_everything, as_json=as_json)
+    run(context, check_everything, as_json=as_json)
 
 
 @app.command()
 def rekey(context: typer.Context, *, as_json: Json = False) -> None:
     """Encrypt every stored credential under the newest key; may be stopped and repeated."""
-    _run(context, accounts.rekey, as_json=as_json)
+    run(context, accounts.rekey, as_json=as_json)
 
 
 @app.command()
@@ -145,7 +116,7 @@ def sync(context: typer.Context, names: Names = None, *, as_json: Json = False) 
 
     Exits with 3 when some could not be synced.
     """
-    _run(
+    run(
         context,
         partial(syncing.sync, names or []),
         as_json=as_json,
@@ -164,7 +135,7 @@ def simulate(
         typer.Option(
             "--type",
             metavar=f"<{'|'.join(ProviderType)}>",
-            parser=_one_of(ProviderType),
+            parser=one_of(ProviderType),
             help="What the accounts are, in turns; may be repeated. [imap]",
         ),
     ] = None,
@@ -204,175 +175,6 @@ def simulate(
             after=timedelta(hours=hours),
             seed=seed,
         )
-        settings = load(_given(context.obj), os.environ)
+        settings = load(given(context.obj), os.environ)
         logs.configure(level="warning", form=settings.logging.format)
         simulating.show(settings, plan, Answer(as_json=as_json))
-
-
-@account_app.command("add")
-def account_add(
-    context: typer.Context,
-    *,
-    tenant: Annotated[
-        str, typer.Option(help="The tenant's id; it is made if it is new.", callback=_utf8)
-    ],
-    kind: Annotated[
-        ProviderType,
-        typer.Option(
-            "--type",
-            metavar=f"<{'|'.join(ProviderType)}>",
-            parser=_one_of(ProviderType),
-            help="How the mailbox is spoken to.",
-        ),
-    ],
-    email: Annotated[str, typer.Option(help="The mailbox's address.", callback=_utf8)],
-    host: Annotated[str | None, typer.Option(help="The IMAP server.")] = None,
-    port: Annotated[int | None, typer.Option(help="993, or 143 for starttls and none.")] = None,
-    security: Annotated[
-        Security,
-        typer.Option(
-            metavar=f"<{'|'.join(Security)}>",
-            parser=_one_of(Security),
-            help="How the connection is protected.",
-        ),
-    ] = Security.TLS,
-    username: Annotated[str | None, typer.Option(help="By default the address.")] = None,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from stdin.")
-    ] = False,
-    oauth: Annotated[
-        Issuer | None,
-        typer.Option(
-            metavar=f"<{'|'.join(Issuer)}>",
-            parser=_one_of(Issuer),
-            help="Log in to the IMAP server by this issuer's tokens instead of a password.",
-        ),
-    ] = None,
-    refresh_token_stdin: Annotated[
-        bool, typer.Option("--refresh-token-stdin", help="Read an OAuth refresh token from stdin.")
-    ] = False,
-    application: Annotated[
-        bool,
-        typer.Option(
-            "--application",
-            help="Get tokens as ourselves: Google's service account, Microsoft's application.",
-        ),
-    ] = False,
-    directory: Annotated[
-        str | None, typer.Option(help="The id of the mailbox's Microsoft directory.")
-    ] = None,
-    no_test: Annotated[bool, typer.Option("--no-test", help="Do not try the login first.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Add an account; its login is tried first."""
-    with plain_errors():
-        server = ImapServer(host=host, port=port, security=security, username=username or email)
-        way = TokenWay(oauth=oauth, application=application, directory=directory)
-        account_settings = settings_of(kind, server, way)
-        wanted = NewAccount(
-            tenant_id=TenantId(tenant),
-            provider_type=kind,
-            email_address=email,
-            settings=account_settings,
-            credentials=secret_on_stdin(
-                secret_of(kind, account_settings),
-                password=password_stdin,
-                refresh_token=refresh_token_stdin,
-            ),
-        )
-    _run(context, partial(accounts.add, wanted, test=not no_test), as_json=as_json)
-
-
-@account_app.command("list")
-def account_list(
-    context: typer.Context,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.", callback=_utf8)] = None,
-    *,
-    as_json: Json = False,
-) -> None:
-    """List the accounts and how they are."""
-    _run(context, partial(accounts.list_all, tenant), as_json=as_json)
-
-
-@account_app.command("show")
-def account_show(context: typer.Context, which: Which, *, as_json: Json = False) -> None:
-    """Show one account; its secrets are never shown."""
-    _run(context, partial(accounts.show, which), as_json=as_json)
-
-
-@account_app.command("explain")
-def account_explain(context: typer.Context, which: Which, *, as_json: Json = False) -> None:
-    """Say why an account is where it is, when it runs next, and what is stored of it."""
-    _run(context, partial(accounts.explain, which), as_json=as_json)
-
-
-@account_app.command("pause")
-def account_pause(context: typer.Context, which: Which, *, as_json: Json = False) -> None:
-    """Stop syncing an account; what is stored stays."""
-    _run(context, partial(accounts.pause, which), as_json=as_json)
-
-
-@account_app.command("resume")
-def account_resume(
-    context: typer.Context,
-    which: Which,
-    *,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read a new password from stdin.")
-    ] = False,
-    refresh_token_stdin: Annotated[
-        bool, typer.Option("--refresh-token-stdin", help="Read a new refresh token from stdin.")
-    ] = False,
-    no_test: Annotated[
-        bool, typer.Option("--no-test", help="Do not try the new secret first.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Sync an account again, at once: after a pause, or after its error was put right."""
-    with plain_errors():
-        given = {"password": password_stdin, "refresh_token": refresh_token_stdin}
-        new = next((name for name, is_given in given.items() if is_given), None)
-        credentials = secret_on_stdin(new, **given)
-    _run(context, partial(accounts.resume, which, credentials, test=not no_test), as_json=as_json)
-
-
-@account_app.command("remove")
-def account_remove(
-    context: typer.Context,
-    which: Which,
-    *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Remove an account and everything stored of it."""
-    question = f"Remove {which} and every message stored of it?"
-    if not yes and not (sys.stdin.isatty() and typer.confirm(question)):
-        with plain_errors():
-            raise CommandFailed("nothing was removed; --yes removes without asking", ExitCode.USAGE)
-    _run(context, partial(accounts.remove, which), as_json=as_json)
-
-
-def _run(
-    context: typer.Context, command: Command, *, as_json: bool, verbose: bool = False
-) -> NoReturn:
-    """Run a command on the settings; it speaks on stdout, and on stderr only of what goes wrong."""
-    answer = Answer(as_json=as_json)
-    with plain_errors(answer):
-        settings = load(_given(context.obj), os.environ)
-        level = settings.logging.level if verbose else "warning"
-        logs.configure(level=level, form=settings.logging.format)
-        code = _run_async(command, settings, answer)
-    raise typer.Exit(code)
-
-
-def _run_async(function: Callable[..., Awaitable[int]], *arguments: object) -> int:
-    return anyio.run(function, *arguments, backend_options={"use_uvloop": True})
-
-
-def _given(config: Path | None) -> Path:
-    if config is None:
-        raise CommandFailed(
-            "--config FILE is missing, before the command; config.example.toml shows every setting",
-            ExitCode.USAGE,
-        )
-    return config

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
 
 import structlog
@@ -57,6 +58,11 @@ def configure(
 def printable(text: str) -> str:
     """Return `text` with everything spelled out that a terminal would obey."""
     return NOT_FOR_A_TERMINAL.sub(_spelled, text)
+
+
+def shown_time(at: datetime) -> str:
+    """Return a time as people read it, wherever they and the server are."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _for_machines() -> list[Processor]:

@@ -1,56 +1,86 @@
-"""Who may ask: everything needs a bearer token (RFC 6750) but what is listed as open.
+"""Who asks: a bearer token (RFC 6750) to what it opens.
 
-Tokens come from a file, one a line. A token is never read from a URL, which proxies log.
+Admin tokens come from a file, one a line; the others are in the database, by their hash. A token
+is never read from a URL, which proxies log.
 """
 
 import hmac
-from collections.abc import Sequence
+import math
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emailsync.api.problems import problem
-from emailsync.crypto import Secret
+from emailsync.api.failed_attempts import FailedAttempts
+from emailsync.api.problems import Refused
+from emailsync.crypto import Secret, token_hash
+from emailsync.domain.access import Grant, Scope
+from emailsync.ports import Clock
 
-OPEN_PATHS: Final = frozenset({"/health", "/health/ready"})
+ADMIN: Final = Grant(Scope.ADMIN)
+PROVEN: Final = (
+    1_000  #: hashes of tokens that were right lately, looked up again whatever else fails
+)
+
+FindToken = Callable[[bytes], Awaitable[Grant | None]]
 
 
-class RequireToken:
-    """Refuse requests to known routes without a valid token; unknown routes stay unknown."""
+class Gate:
+    """Lets in whoever has a token.
 
-    def __init__(self, app: ASGIApp, *, tokens: Sequence[Secret], routes: Sequence[Route]) -> None:
-        self._app = app
-        self._tokens = [token.reveal().encode() for token in tokens]
-        self._guarded = [route for route in routes if route.path not in OPEN_PATHS]
+    Args:
+        admin_tokens: those of the file.
+        find: returns what the token of a SHA-256 opens; raises StoreUnavailable.
+        clock: for putting off addresses that guess.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401 in the route's place."""
-        if scope["type"] == "http" and self._is_guarded(scope):
-            refusal = self._refusal(Request(scope))
-            if refusal is not None:
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+    def __init__(self, admin_tokens: Sequence[Secret], find: FindToken, clock: Clock) -> None:
+        self._admin = [token_hash(token.reveal().encode()) for token in admin_tokens]
+        self._find = find
+        self._failed = FailedAttempts(clock)
+        self._proven: OrderedDict[bytes, None] = OrderedDict()
 
-    def _is_guarded(self, scope: Scope) -> bool:
-        return any(route.matches(scope)[0] is not Match.NONE for route in self._guarded)
+    async def grant_of(self, request: Request) -> Grant:
+        """Return what whoever asks may see.
 
-    def _refusal(self, request: Request) -> Response | None:
+        Raises:
+            Refused: there is no token, or a wrong one, or too many wrong ones came before.
+            StoreUnavailable: the token is not of the file, and the database is away.
+        """
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not given:
-            return _unauthorised("Bearer", "Send the header Authorization: Bearer TOKEN.")
-        # Every token is compared, each in constant time, so the answer's delay tells nothing.
-        presented = given.strip().encode()
-        matches = [hmac.compare_digest(presented, token) for token in self._tokens]
+        if scheme.lower() != "bearer" or not given.strip():
+            raise _unauthorised("Bearer", "Send the header Authorization: Bearer TOKEN.")
+        presented = token_hash(given.strip().encode("latin-1"))
+        # Every token is compared, each in constant time, so the answer's delay tells nothing. Those
+        # in the database are found by their hash, of which no guess can choose the digits.
+        matches = [hmac.compare_digest(presented, token) for token in self._admin]
         if any(matches):
-            return None
-        return _unauthorised(
-            'Bearer error="invalid_token"', "This token is not in the daemon's http.token_file."
-        )
+            return ADMIN
+        address = request.client.host if request.client else ""
+        if presented not in self._proven and (wait_s := self._failed.wait_s(address)):
+            raise Refused(
+                429,
+                "Too many wrong tokens came from your address; try again later.",
+                headers={"Retry-After": str(math.ceil(wait_s))},
+            )
+        grant = await self._find(presented)
+        if grant is None:
+            self._proven.pop(presented, None)
+            self._failed.note(address)
+            raise _unauthorised(
+                'Bearer error="invalid_token"',
+                "This token is not known: it was removed, is over, or never was one.",
+            )
+        self._remember(presented)
+        return grant
+
+    def _remember(self, presented: bytes) -> None:
+        self._proven[presented] = None
+        self._proven.move_to_end(presented)
+        if len(self._proven) > PROVEN:
+            self._proven.popitem(last=False)
 
 
-def _unauthorised(challenge: str, detail: str) -> Response:
-    return problem(401, detail, headers={"WWW-Authenticate": challenge})
+def _unauthorised(challenge: str, detail: str) -> Refused:
+    return Refused(401, detail, headers={"WWW-Authenticate": challenge})

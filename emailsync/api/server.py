@@ -5,7 +5,7 @@ Knows which routes exist only as a list; what they answer is theirs.
 
 import errno
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -13,17 +13,25 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emailsync.api.auth import RequireToken
-from emailsync.api.problems import answer_bug, answer_http_exception
-from emailsync.crypto import Secret
+from emailsync.api.auth import Gate
+from emailsync.api.description import described
+from emailsync.api.dispatch import routes_of
+from emailsync.api.endpoints import Table
+from emailsync.api.problems import (
+    Refused,
+    answer_bug,
+    answer_http_exception,
+    answer_refused,
+    answer_unavailable,
+)
+from emailsync.domain.errors import StoreUnavailable
 
 BACKLOG = 128
 KEEP_ALIVE_S = 5
 GRACE_S = 2  #: for answers under way when the daemon stops
-MAX_REQUESTS_AT_ONCE = 64  #: over this, 503 at once: health pages must not become a load
+MAX_REQUESTS_AT_ONCE = 256  #: connections; over this, 503 at once: pages must not become a load
 SAFE_HEADERS = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -56,16 +64,33 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-def build_api(routes: Sequence[Route], tokens: Sequence[Secret]) -> ASGIApp:
-    """Return the application: the routes behind authentication, errors as problem+json."""
-    return Starlette(
-        routes=routes,
-        middleware=[
-            Middleware(SafeHeaders),
-            Middleware(RequireToken, tokens=tokens, routes=routes),
-        ],
-        exception_handlers={HTTPException: answer_http_exception, Exception: answer_bug},
+class PathAsSent:
+    """Route by the path as it was sent: an id may hold a slash, and comes percent-encoded."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
+        await self._app(scope, receive, send)
+
+
+def build_api(table: Table, gate: Gate) -> ASGIApp:
+    """Return the application: what the table has and nothing else, errors as problem+json."""
+    api = Starlette(
+        routes=routes_of(described(table), gate),
+        middleware=[Middleware(SafeHeaders), Middleware(PathAsSent)],
+        exception_handlers={
+            Refused: answer_refused,
+            StoreUnavailable: answer_unavailable,
+            HTTPException: answer_http_exception,
+            Exception: answer_bug,
+        },
     )
+    api.router.redirect_slashes = False  # a redirect would repeat a Host header that anybody made
+    return api
 
 
 def bind(host: str, port: int) -> socket.socket:

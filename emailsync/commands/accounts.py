@@ -6,16 +6,18 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
-from emailsync.commands.explaining import reasons
+from emailsync.api.explaining import reasons
 from emailsync.commands.installation import Installation, opened_installation
 from emailsync.commands.logins import is_sent_in_clear, try_login
-from emailsync.commands.new_account import option_of, secret_of
+from emailsync.commands.new_account import option_of
 from emailsync.commands.output import Answer, CommandFailed, ExitCode, complain
 from emailsync.config import Settings
 from emailsync.crypto import Secret
 from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
 from emailsync.ports import Account
+from emailsync.providers.account_settings import secret_of
 from emailsync.store.accounts import AccountInfo, AccountStore, NewAccount, RunInfo
+from emailsync.store.erasure import Erasure
 from emailsync.store.rekeying import rekey as rekey_all
 
 LISTED: Final = (
@@ -131,7 +133,12 @@ async def resume(
 
 async def remove(which: str, settings: Settings, answer: Answer) -> int:
     """Remove an account with its mail."""
-    return await _change(which, AccountStore.remove, "removed", settings, answer)
+    async with opened_installation(settings) as installation:
+        account = await find_one(installation, which)
+        erasure = Erasure(installation.database)
+        await erasure.mark_account(account.key)
+        await erasure.erase_account(account.key)
+    return _say_done(account, "removed", answer)
 
 
 async def rekey(settings: Settings, answer: Answer) -> int:
@@ -174,6 +181,10 @@ async def _change(
     async with opened_installation(settings) as installation:
         account = await find_one(installation, which)
         await change(installation.accounts, account.key)
+    return _say_done(account, done, answer)
+
+
+def _say_done(account: AccountInfo, done: str, answer: Answer) -> int:
     account_id = str(account.key.account_id)
     answer.say(f"{done} {account.email_address} ({account_id})", id=account_id, done=done)
     return ExitCode.OK
@@ -214,5 +225,5 @@ def _facts(account: AccountInfo, settings: Settings) -> dict[str, Any]:
 
 def _run_line(run: RunInfo) -> dict[str, Any]:
     facts = asdict(run)
-    del facts["duration"]
+    del facts["duration"], facts["id"]
     return {**facts, "result": run.result.value, "duration_s": run.duration.total_seconds()}

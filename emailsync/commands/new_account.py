@@ -7,21 +7,15 @@ from typing import Any, Final
 from emailsync.commands.output import CommandFailed, ExitCode
 from emailsync.domain.accounts import ProviderType
 from emailsync.domain.errors import Misconfigured
+from emailsync.providers.account_settings import check_settings
 from emailsync.providers.imap.dialling import Security
-from emailsync.providers.imap.opener import AUDIENCES, ImapAccountSettings
-from emailsync.providers.oauth.audiences import Audience
-from emailsync.providers.oauth.classifier import Grant, Issuer
-from emailsync.providers.oauth.sign_in import SignIn
+from emailsync.providers.oauth.classifier import Issuer
 
 IMPLICIT_TLS_PORT: Final = 993
 PLAIN_PORT: Final = 143
 IMAP_HOSTS: Final = {
     Issuer.GOOGLE: "imap.gmail.com",
     Issuer.MICROSOFT: "outlook.office365.com",
-}
-API_AUDIENCES: Final = {
-    ProviderType.GOOGLE: Audience.GMAIL,
-    ProviderType.MICROSOFT: Audience.GRAPH,
 }
 
 
@@ -57,24 +51,10 @@ def settings_of(kind: ProviderType, server: ImapServer, way: TokenWay) -> Mappin
     elif way.oauth is not None or server.host is not None:
         raise CommandFailed("--oauth and --host are for accounts of the type imap", ExitCode.USAGE)
     try:
-        if kind is ProviderType.IMAP:
-            ImapAccountSettings.read(settings)
-        _sign_in(kind, settings)
+        check_settings(kind, settings)
     except Misconfigured as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from error
     return settings
-
-
-def secret_of(kind: ProviderType, settings: Mapping[str, Any]) -> str | None:
-    """Return the name of the one secret that the account has; None: it needs none.
-
-    Raises:
-        Misconfigured: its settings name no way to sign in.
-    """
-    sign_in = _sign_in(kind, settings)
-    if sign_in is None:
-        return "password"
-    return "refresh_token" if sign_in.grant is Grant.USER else None
 
 
 def option_of(secret: str | None) -> str:
@@ -110,12 +90,3 @@ def _token_settings(issuer: Issuer | None, way: TokenWay) -> dict[str, Any]:
         }[issuer]
         settings[name] = value
     return settings
-
-
-def _sign_in(kind: ProviderType, settings: Mapping[str, Any]) -> SignIn | None:
-    """Return how such an account comes to its tokens; None: it has a password."""
-    if kind is ProviderType.IMAP:
-        audience = AUDIENCES.get(settings.get("oauth", ""))
-    else:
-        audience = API_AUDIENCES[kind]
-    return None if audience is None else SignIn.of("", settings, audience)

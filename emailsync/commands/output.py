@@ -9,7 +9,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
@@ -20,7 +20,7 @@ from rich.text import Text
 
 from emailsync.crypto import SecretError
 from emailsync.domain.errors import SyncError
-from emailsync.logs import printable
+from emailsync.logs import printable, shown_time
 from emailsync.settings_file import ConfigInvalid
 
 WIDTH_OF_A_PIPE = 200  #: nobody wraps lines there
@@ -158,11 +158,6 @@ def complain(*lines: str) -> None:
     """Say on stderr what is wrong."""
     for line in lines:
         sys.stderr.write(f"emailsyncd: {printable(line)}\n")
-
-
-def shown_time(at: datetime) -> str:
-    """Return a time as people read it, wherever they and the server are."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _shown(value: object) -> str:

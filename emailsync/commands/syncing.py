@@ -11,9 +11,9 @@ import anyio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from emailsync.api.explaining import WHO_ACTS
 from emailsync.app import SystemClock, instance_name, open_syncing
 from emailsync.commands.accounts import find_one
-from emailsync.commands.explaining import WHO_ACTS
 from emailsync.commands.installation import Installation, opened_installation
 from emailsync.commands.output import Answer, CommandFailed, ExitCode
 from emailsync.config import LiveSettings, Settings

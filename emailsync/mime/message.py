@@ -17,6 +17,7 @@ from emailsync.mime.snippet import snippet
 from emailsync.mime.threading_keys import threading_keys
 
 MAX_TEXT_CHARS: Final = 4 * 1024 * 1024  #: all text bodies together; War and Peace has 3.2 million
+BODY_TYPES: Final = ("text/plain", "text/html")
 ADDRESS_FIELDS: Final = ("from", "to", "cc", "bcc", "reply-to")
 _MAX_ERROR_CHARS: Final = 500
 
@@ -63,22 +64,26 @@ def assemble(
 def _sort_out(
     parts: Iterable[Part], decode: TextDecoder, problems: list[str]
 ) -> tuple[list[str], list[str], list[Attachment]]:
-    bodies: dict[str, list[str]] = {"text/plain": [], "text/html": []}
+    bodies: dict[str, list[str]] = {kind: [] for kind in BODY_TYPES}
     attachments: list[Attachment] = []
     for index, part in enumerate(parts):
         if not part.is_intact:
             problems.append(f"part {index + 1}: broken {part.headers.transfer_encoding}")
-        body = bodies.get(part.headers.content_type)
-        if body is None or not _is_body(part, is_first=index == 0):
-            attachments.append(_attachment(part, len(attachments)))
+        if is_body(part, index):
+            text = _tidy(decode(part.content, part.headers.charset))
+            bodies[part.headers.content_type].append(text)
         else:
-            body.append(_tidy(decode(part.content, part.headers.charset)))
+            attachments.append(_attachment(part, len(attachments)))
     return bodies["text/plain"], bodies["text/html"], attachments
 
 
-def _is_body(part: Part, *, is_first: bool) -> bool:
-    """Say whether a text part is what the message says: a named one is a file, unless it leads."""
-    return part.headers.disposition != "attachment" and (is_first or part.headers.filename is None)
+def is_body(part: Part, index: int) -> bool:
+    """Say whether a part is what the message says: a named text is a file, unless it leads."""
+    return (
+        part.headers.content_type in BODY_TYPES
+        and part.headers.disposition != "attachment"
+        and (index == 0 or part.headers.filename is None)
+    )
 
 
 def _attachment(part: Part, position: int) -> Attachment:

@@ -19,7 +19,7 @@ MAX_HEADERS_ONLY_BYTES: Final = 32 * 1024
 def parse_tolerantly(raw: bytes) -> ParsedMessage:
     """Parse whatever these bytes are."""
     try:
-        raw = _with_line_feeds(raw)
+        raw = with_line_feeds(raw)
         block = split_headers(raw)
         problems = [block.problem] if block.problem else []
         parts = read_parts(raw, block, problems)
@@ -37,6 +37,6 @@ def parse_headers_only(raw: bytes, problem: str) -> ParsedMessage:
         return ParsedMessage(parse_error=problem)
 
 
-def _with_line_feeds(raw: bytes) -> bytes:
+def with_line_feeds(raw: bytes) -> bytes:
     """Return the message with line feeds, where its lines end in bare carriage returns only."""
     return raw.replace(b"\r", b"\n") if b"\r" in raw and b"\n" not in raw else raw

@@ -10,12 +10,14 @@ from uuid import UUID
 import anyio
 import httpx
 import pytest
-from starlette.routing import Route
 
-from emailsync.api.auth import OPEN_PATHS
-from emailsync.api.health import health_routes
+from clock import SettableClock
+from emailsync.api.auth import Gate
+from emailsync.api.endpoints import Access, Table
+from emailsync.api.health import HealthPages
 from emailsync.api.server import bind, build_api, serve
 from emailsync.crypto import Secret
+from emailsync.domain.access import Grant
 from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority
@@ -41,15 +43,23 @@ class Daemon:
         return self.ready
 
     @property
-    def routes(self) -> list[Route]:
-        return list(health_routes(self.metrics, self.is_ready))
+    def table(self) -> Table:
+        return HealthPages(self.metrics, self.is_ready).table
+
+
+async def no_other_token(_sha256: bytes) -> Grant | None:
+    return None
+
+
+def gate(*tokens: str) -> Gate:
+    return Gate([Secret(token) for token in tokens], no_other_token, SettableClock())
 
 
 @asynccontextmanager
 async def client_of(daemon: Daemon) -> AsyncIterator[httpx.AsyncClient]:
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    api = build_api(daemon.routes, [Secret(token) for token in TOKENS])
+    api = build_api(daemon.table, gate(*TOKENS))
     async with anyio.create_task_group() as group:
         group.start_soon(serve, api, listener)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
@@ -116,7 +126,7 @@ async def test_not_ready_is_503_without_details(daemon: Daemon) -> None:
 
 async def test_every_page_but_the_open_ones_asks_for_a_token(daemon: Daemon) -> None:
     async with client_of(daemon) as client:
-        guarded = [route.path for route in daemon.routes if route.path not in OPEN_PATHS]
+        guarded = [entry.route for entry in daemon.table if entry.access is not Access.OPEN]
 
         for path in guarded:
             response = await client.get(path)
@@ -218,7 +228,7 @@ async def test_an_answer_under_way_is_finished_when_the_daemon_stops() -> None:
             answers.append(await client.get(url))
 
     async with anyio.create_task_group() as asking, anyio.create_task_group() as serving:
-        serving.start_soon(serve, build_api(Slow().routes, []), listener)
+        serving.start_soon(serve, build_api(Slow().table, gate()), listener)
         asking.start_soon(ask)
         await asked.wait()
         serving.cancel_scope.cancel()

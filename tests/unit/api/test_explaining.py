@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from emailsync.commands.explaining import reasons
+from emailsync.api.explaining import reasons
 from emailsync.domain.accounts import AccountId, AccountKey, AccountStatus, ProviderType, TenantId
 from emailsync.domain.circuit import Circuit, CircuitState
 from emailsync.domain.freshness import HELD_AT_MOST

@@ -4,19 +4,20 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from emailsync.commands.output import shown_time
 from emailsync.domain.accounts import AccountStatus
 from emailsync.domain.circuit import Circuit, CircuitState
 from emailsync.domain.freshness import Activity
+from emailsync.logs import shown_time
 from emailsync.store.accounts import AccountInfo, Explanation
 
 WHO_ACTS: Final = {
-    AccountStatus.PAUSED: "it is paused: `emailsyncd account resume` starts it again",
+    AccountStatus.PAUSED: "it is paused: `emailsyncd account resume` or POST /providers/ID/resume "
+    "starts it again",
     AccountStatus.NEEDS_RECONNECT: "the server refused the login: its owner has to give new "
-    "credentials, then `emailsyncd account resume` with --password-stdin or --refresh-token-stdin; "
-    "nothing tries again before",
+    "credentials, to `emailsyncd account resume` with --password-stdin or --refresh-token-stdin "
+    "or to PATCH /providers/ID; nothing tries again before",
     AccountStatus.ERROR: "its settings cannot work: the operator has to correct them, then "
-    "`emailsyncd account resume`",
+    "`emailsyncd account resume`, or both by PATCH /providers/ID",
 }
 
 

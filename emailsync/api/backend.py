@@ -1,0 +1,31 @@
+"""What the API reads and changes: the stores, and how a login is tried. Built by the daemon."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from emailsync.domain.accounts import ProviderType
+from emailsync.ports import SessionOpener
+from emailsync.store.accounts import AccountStore
+from emailsync.store.erasure import Erasure
+from emailsync.store.feed import ChangeFeed
+from emailsync.store.mail_reader import MailReader
+from emailsync.store.tenants import TenantStore
+from emailsync.store.tokens import TokenStore
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Everything behind the API, once the database is there."""
+
+    accounts: AccountStore
+    tenants: TenantStore
+    mail: MailReader
+    feed: ChangeFeed
+    erasure: Erasure
+    tokens: TokenStore
+    openers: Mapping[ProviderType, SessionOpener]
+
+
+Reach: TypeAlias = Callable[[], Backend]
+"""Returns the backend; raises StoreUnavailable while the database has not been there yet."""

@@ -123,8 +123,10 @@ class ContentFetcher:
 
     async def pages(
         self, items: Sequence[Item], where: Where, *, last_resort: bool = False
-    ) -> AsyncGenerator[FetchedPage]:
-        """Yield these messages as pages, in the order given; what is gone meanwhile is left out.
+    ) -> AsyncGenerator[tuple[FetchedPage, bool]]:
+        """Yield these messages as pages, each with whether it is the last of them.
+
+        They come in the order given; what is gone meanwhile is left out, and so there may be none.
 
         Args:
             items: as a page tells of them, perhaps in part.
@@ -143,18 +145,18 @@ class ContentFetcher:
                 failure = error  # what came before is not fetched again
                 break
             if group.refused:
-                yield group.refusals()
+                yield group.refusals(), False
             for message in group.fetched.values():
                 if (
                     len(filling) == MAX_PAGE_MESSAGES
                     or filled + message.size_bytes > MAX_PAGE_BYTES
                 ):
-                    yield FetchedPage(messages=filling)
+                    yield FetchedPage(messages=filling), False
                     filling, filled = [], 0
                 filling.append(message)
                 filled += message.size_bytes
         if filling:
-            yield FetchedPage(messages=filling)
+            yield FetchedPage(messages=filling), failure is None
         if failure:
             raise failure
 

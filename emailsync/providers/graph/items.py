@@ -68,10 +68,10 @@ def flags_of(item: Item, known: Flags) -> Flags:
         if isinstance(item.get(theirs), bool):
             changes[ours] = item[theirs]
     flag = item.get("flag")
-    if isinstance(flag, Mapping) and "flagStatus" in flag:
+    if isinstance(flag, dict) and "flagStatus" in flag:
         changes["is_starred"] = flag["flagStatus"] == "flagged"
     categories = item.get("categories")
-    if isinstance(categories, Sequence) and not isinstance(categories, str):
+    if isinstance(categories, list):
         changes["keywords"] = tuple(sorted({name for name in categories if isinstance(name, str)}))
     return replace(known, **changes)
 
@@ -199,12 +199,12 @@ def _attachment(value: Item, position: int) -> Attachment:
 
 def _content(item: Item) -> str:
     body = item.get("body")
-    return (text(body.get("content")) if isinstance(body, Mapping) else None) or ""
+    return (text(body.get("content")) if isinstance(body, dict) else None) or ""
 
 
 def _body_type(item: Item) -> str:
     body = item.get("body")
-    kind = text(body.get("contentType")) if isinstance(body, Mapping) else None
+    kind = text(body.get("contentType")) if isinstance(body, dict) else None
     return (kind or "text").lower()
 
 
@@ -242,8 +242,8 @@ def _addresses(values: object) -> Sequence[Address]:
 
 
 def _address(recipient: object) -> Address | None:
-    mailbox = recipient.get("emailAddress") if isinstance(recipient, Mapping) else None
-    if not isinstance(mailbox, Mapping):
+    mailbox = recipient.get("emailAddress") if isinstance(recipient, dict) else None
+    if not isinstance(mailbox, dict):
         return None
     name, address = text(mailbox.get("name")) or "", text(mailbox.get("address")) or ""
     return Address("" if name == address else name, address) if name or address else None
@@ -251,4 +251,4 @@ def _address(recipient: object) -> Address | None:
 
 def _objects(values: object) -> Iterator[Item]:
     if isinstance(values, list):
-        yield from (value for value in values if isinstance(value, Mapping))
+        yield from (value for value in values if isinstance(value, dict))

@@ -108,7 +108,7 @@ class FolderRounds:
             items = {at: item for at, item in merged(page.items).items() if not is_removed(item)}
             known = await self.known.lookup(items)
             async with aclosing(self.apply(state, list(items.values()))) as pages:
-                async for new in pages:
+                async for new, _ in pages:
                     yield new
             if page.next_link is None or known:
                 return
@@ -120,7 +120,7 @@ class FolderRounds:
         async with aclosing(self._whole(state, select(ENVELOPE))) as answers:
             async for items in answers:
                 async with aclosing(self.apply(state, items)) as pages:
-                    async for page in pages:
+                    async for page, _ in pages:
                         yield page
         if self.known.has_unstored:
             yield FetchedPage()
@@ -152,7 +152,7 @@ class FolderRounds:
             return
         if was_complete or (state.is_blank and state.listed is not None):
             async with aclosing(self.apply(state, page.items)) as pages:
-                async for stored in pages:
+                async for stored, _ in pages:
                     yield stored
         else:
             async for stored in self._concluded(state, page):
@@ -189,23 +189,26 @@ class FolderRounds:
         self, state: FolderState, page: DeltaPage, cursor: FolderCursor
     ) -> AsyncGenerator[FetchedPage]:
         """Apply a page; the last of what it makes carries the cursor that is true by then."""
-        last = FetchedPage()
-        try:
-            async with aclosing(self.apply(state, page.items)) as pages:
-                async for new in pages:
-                    if last.messages or last.changes != NOTHING:
-                        yield last
-                    last = new
-        except SyncError:
-            yield last  # without the cursor: what is missing is found again
-            raise
+        is_moved = False
+        async with aclosing(self.apply(state, page.items)) as pages:
+            async for new, is_last in pages:
+                is_moved = is_last
+                yield replace(new, changes=self._moved(new, state, cursor)) if is_last else new
+        if not is_moved:
+            yield FetchedPage(changes=self._moved(FetchedPage(), state, cursor))
+
+    @staticmethod
+    def _moved(page: FetchedPage, state: FolderState, cursor: FolderCursor) -> PageChanges:
         moved = state.move(delta_link=cursor.delta_link, resume_link=cursor.resume_link)
-        yield replace(last, changes=replace(last.changes, cursors=moved))
+        return replace(page.changes, cursors=moved)
 
     async def apply(
         self, state: FolderState, items: Sequence[Mapping[str, Any]]
-    ) -> AsyncGenerator[FetchedPage]:
-        """Yield what these items of the folder change: first what is known, then what is new."""
+    ) -> AsyncGenerator[tuple[FetchedPage, bool]]:
+        """Yield what these items of the folder change: first what is known, then what is new.
+
+        Each page comes with whether it is the last of them; there may be none.
+        """
 
         def where(item: Item) -> FolderId:
             return self.folders.named(parent_of(item)) or state.id
@@ -220,13 +223,12 @@ class FolderRounds:
         # A name that nobody knows may be in quarantine.
         left = [*await self._earned(state, changes.left), *changes.strange]
         if left or changes.placements or changes.flags:
-            yield FetchedPage(
-                changes=PageChanges(
-                    left={state.id: left} if left else {},
-                    placements=changes.placements,
-                    flags=changes.flags,
-                )
+            rearranged = PageChanges(
+                left={state.id: left} if left else {},
+                placements=changes.placements,
+                flags=changes.flags,
             )
+            yield FetchedPage(changes=rearranged), not changes.wanted
         async with aclosing(self.contents.pages(changes.wanted, where)) as pages:
             async for page in pages:
                 yield page
@@ -314,6 +316,3 @@ class FolderRounds:
             f"{self.client.root}/mailFolders/{segment(state.remote_id)}/messages/delta",
             {"$select": selection, "$orderby": "receivedDateTime desc"},
         )
-
-
-NOTHING: Final = PageChanges()

@@ -174,7 +174,7 @@ class GraphSession:
             ]
             self._folders.touch([*due, *map(where, items)])
             async with aclosing(self.contents.pages(items, where, last_resort=True)) as pages:
-                async for page in pages:
+                async for page, _ in pages:
                     yield page
 
     async def _settled(self) -> AsyncGenerator[FetchedPage]:

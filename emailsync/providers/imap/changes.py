@@ -40,11 +40,11 @@ class FolderComparison:
             pages = self.compare_flags(state)
         elif seen.vanished is not None:
             gone = await self._vanished(state, seen.vanished)
-            pages = self.flag_pages(state, seen.changed)
+            pages = self.news_of(state, seen.changed)
         else:
             flags = await self._flags_since(state, known_modseq) if modseq > known_modseq else []
             gone = await self._missing(state)
-            pages = self.flag_pages(state, flags)
+            pages = self.news_of(state, flags)
         async for page in pages:
             yield page
         if gone:
@@ -54,19 +54,26 @@ class FolderComparison:
         if moved:
             yield FetchedPage(changes=PageChanges(cursors=moved))
 
-    async def flag_pages(
+    async def news_of(
         self, state: FolderState, flags: Sequence[FetchedFlags]
     ) -> AsyncGenerator[FetchedPage]:
-        """Yield these flags as pages; messages that are not stored are ignored there."""
+        """Yield those of these flags that are not stored as they are.
+
+        The cursor moves behind the last of them: a session that is over before goes through all
+        of them again, and has to get further.
+        """
         for start in range(0, len(flags), FLAGS_PER_PAGE):
-            yield FetchedPage(
-                changes=PageChanges(
-                    flags=[
-                        FlagChange(state.name(item.uid), item.flags)
-                        for item in flags[start : start + FLAGS_PER_PAGE]
-                    ]
-                )
-            )
+            now = {
+                state.name(item.uid): item.flags for item in flags[start : start + FLAGS_PER_PAGE]
+            }
+            known = await self.stored.lookup(now)
+            changes = [
+                FlagChange(name, flags_now)
+                for name, flags_now in now.items()
+                if name in known and known[name].flags != flags_now
+            ]
+            if changes:
+                yield FetchedPage(changes=PageChanges(flags=changes))
 
     async def compare_flags(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
         """Yield the flags of every stored message that differ from the server's."""
@@ -78,8 +85,12 @@ class FolderComparison:
                 async for item in self.connection.fetch_flags(span)
                 if item.uid in known and known[item.uid] != item.flags
             ]
-            async for page in self.flag_pages(state, differing):
-                yield page
+            for start in range(0, len(differing), FLAGS_PER_PAGE):
+                changes = [
+                    FlagChange(state.name(item.uid), item.flags)
+                    for item in differing[start : start + FLAGS_PER_PAGE]
+                ]
+                yield FetchedPage(changes=PageChanges(flags=changes))
 
     async def missing_from(self, state: FolderState, listed: Sequence[int]) -> list[int]:
         """Return the stored and quarantined UIDs that a complete, sorted listing does not hold.

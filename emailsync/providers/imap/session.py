@@ -2,6 +2,8 @@
 
 Removals everywhere come before new mail anywhere, so a message that moved is found again while
 its row still waits; new mail comes before backfill; backfill goes from the newest to the oldest.
+A message that lies in no folder is deleted once the small folders that are not known whole yet
+have been looked through: people make a folder to move mail into it.
 """
 
 from array import array
@@ -31,6 +33,7 @@ log = structlog.get_logger(__name__)
 Step = Callable[[FolderState], AsyncGenerator[FetchedPage]]
 
 NEW_MAIL_ROUNDS: Final = 3  #: looks for mail that arrived while new mail was fetched
+DONE_SOON: Final = 2_000  #: messages of a folder: a backfill of some seconds
 NOT_GIVEN: Final = "the server lists this message, but does not give it when asked"
 
 
@@ -62,12 +65,15 @@ class ImapSession:
                 async for page in pages:
                     self.settles |= bool(page.changes.removed_from)
                     yield page
-        if self.settles:
-            yield FetchedPage(changes=PageChanges(settle=True))
         unfinished = [state for state in busy if state.cursor.backfill_before is not None]
-        async with aclosing(self._each(unfinished, self._backfill)) as pages:
-            async for page in pages:
-                yield page
+        soon = [state for state in unfinished if self.settles and _is_done_soon(state)]
+        for states_to_fill in (soon, [state for state in unfinished if state not in soon]):
+            async with aclosing(self._each(states_to_fill, self._backfill)) as pages:
+                async for page in pages:
+                    yield page
+            if self.settles:
+                self.settles = False
+                yield FetchedPage(changes=PageChanges(settle=True))
         if self._refused:
             raise ServerRefused(
                 f"{len(self._refused)} of {len(states)} folders failed: {self._refused[0]}"
@@ -217,11 +223,10 @@ class ImapSession:
                     yield page
         yield FetchedPage(
             changes=PageChanges(
-                retire_generation=state.id,
-                settle=True,
-                cursors=state.move(backfill_before=None),
+                retire_generation=state.id, cursors=state.move(backfill_before=None)
             )
         )
+        self.settles |= adopter is not None
         await self.connection.noop()
         yield self._checked(FetchedPage(), state)
 
@@ -336,3 +341,7 @@ class ImapSession:
         """Return the page with the server's count, to be held against ours once it is stored."""
         check = FolderCheck(folder_id=state.id, remote_count=self.connection.exists)
         return replace(page, changes=replace(page.changes, check=check))
+
+
+def _is_done_soon(state: FolderState) -> bool:
+    return state.seen is not None and state.seen.exists <= DONE_SOON

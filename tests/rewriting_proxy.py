@@ -6,7 +6,7 @@ rewrites only what no mail of its says.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from servers import LOOPBACK
@@ -37,12 +37,14 @@ async def rewriting_proxy(port: int) -> AsyncIterator[RewritingProxy]:
         upstream_reader, upstream_writer = await asyncio.open_connection(
             LOOPBACK, port, limit=LINE_LIMIT_BYTES
         )
-        with suppress(ConnectionError):
+        try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(
                     _pass_on(reader, upstream_writer, lambda line: _note(proxy, line))
                 )
                 group.create_task(_pass_on(upstream_reader, writer, proxy.passed_on))
+        except* ConnectionError:
+            pass
 
     server = await asyncio.start_server(serve, LOOPBACK, 0, limit=LINE_LIMIT_BYTES)
     async with server:

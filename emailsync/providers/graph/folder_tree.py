@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emailsync.domain.errors import SyncError
+from emailsync.domain.errors import ServerRefused, SyncError
 from emailsync.domain.folders import FolderChanges, FolderRole, RemoteFolder, StoredFolder
 from emailsync.ports import StoredMail
 from emailsync.providers.graph.addressing import ForeignLink, segment, target
@@ -134,7 +134,7 @@ class FolderTree:
         names = [name for name, role in WELL_KNOWN.items() if role not in roles.values()]
         parts = [Part(target(f"{self._root}/{name}", {"$select": "id"})) for name in names]
         for name, answer in zip(names, await get_batched(self.client, parts), strict=True):
-            if isinstance(answer, ItemGone):
+            if isinstance(answer, ServerRefused):  # it has no such folder
                 continue
             if isinstance(answer, SyncError):
                 raise answer

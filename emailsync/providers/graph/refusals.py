@@ -102,7 +102,13 @@ RULES: Final = (
         statuses=(400, 403, 404),
     ),
     _rule(AuthUnproven, statuses=(403,)),
-    _rule(ItemGone, statuses=(404,)),
+    # Deletions are believed on this word, so it has to be Graph's own and not a gateway's.
+    _rule(
+        ItemGone,
+        *("erroritemnotfound", "errorfoldernotfound", "itemnotfound", "resourcenotfound"),
+        statuses=(404,),
+    ),
+    _rule(ServerRefused, statuses=(404,)),
     _rule(RequestRefused, statuses=(400, 405, 406, 409, 412, 413, 414, 415, 422, 423, 501)),
 )
 

@@ -124,7 +124,8 @@ class FolderRounds:
                         yield page
         if self.known.has_unstored:
             yield FetchedPage()
-        async for page in self._vanished(state, state.listed):
+        listed, state.listed = state.listed, None
+        async for page in self._vanished(state, listed):
             yield page
 
     async def _round(self, state: FolderState, first: Result | None) -> AsyncGenerator[FetchedPage]:

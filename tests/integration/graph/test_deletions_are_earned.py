@@ -134,3 +134,30 @@ async def test_confirming_deletions_gets_further_each_time_it_is_cut(
     deleted = await account.count("messages WHERE deleted_at IS NOT NULL")
 
     assert deleted == 50
+
+
+async def test_a_gateways_404_deletes_nothing(account: GraphAccount) -> None:
+    """Only Graph's own word that an item is gone counts."""
+    ids = await account.message_ids()
+    for message in account.mailbox.in_folder("inbox")[:3]:
+        account.mailbox.move(message.id, "archive")
+        account.mailbox.delete(message.id)
+    kept = account.mailbox.in_folder("inbox")[0]
+    await report_as_removed(account, [kept.id])
+    account.emulator.faults.add(
+        Fault(
+            on=r"/messages/AAkAL[^/]+\?",
+            status=404,
+            headers={"content-type": "text/plain"},
+            body="no route",
+        )
+    )
+
+    await account.sync()
+
+    rows = await account.count("messages WHERE deleted_at IS NOT NULL")
+    assert rows == 0
+    assert await account.count("messages") == len(ids)
+    account.emulator.faults.clear()
+    await account.sync()
+    await account.assert_equal()

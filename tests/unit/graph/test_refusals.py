@@ -11,6 +11,7 @@ from emailsync.domain.errors import (
     AuthRefused,
     AuthUnproven,
     Misconfigured,
+    ServerRefused,
     SyncError,
     Throttled,
 )
@@ -77,7 +78,9 @@ def refused(
         # Items.
         (refused(404, "ErrorItemNotFound"), ItemGone),
         (refused(404, "ResourceNotFound"), ItemGone),
-        (refused(404), ItemGone),
+        (refused(404, "itemNotFound"), ItemGone),
+        (refused(404), ServerRefused),
+        (refused(404, "somethingNew"), ServerRefused),
         (refused(400, "ErrorInvalidIdMalformed"), RequestRefused),
         (refused(400, "RequestBroker--ParseUri"), RequestRefused),
         # What the status alone says.

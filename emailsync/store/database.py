@@ -93,8 +93,17 @@ def as_unavailable(error: Exception) -> StoreUnavailable | None:
     """
     if is_data_error(error) or not isinstance(error, SERVER_FAILURES):
         return None
-    reason = next(iter(str(error).splitlines()), "") or "no answer in time"
-    return StoreUnavailable(f"the database is not available: {type(error).__name__}: {reason}")
+    first = _first_failure(error)
+    reason = next(iter(str(first).splitlines()), "") or "no answer in time"
+    return StoreUnavailable(f"the database is not available: {type(first).__name__}: {reason}")
+
+
+def _first_failure(error: BaseException) -> BaseException:
+    """Return what broke the connection, where `error` only says that it cannot be used any more."""
+    driver = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+    while isinstance(error, driver) and isinstance(error.__context__, SERVER_FAILURES):
+        error = error.__context__
+    return error
 
 
 class _StatelessConnection(asyncpg.Connection):

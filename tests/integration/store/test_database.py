@@ -185,3 +185,16 @@ async def test_a_url_that_is_none_is_a_matter_of_settings() -> None:
     with pytest.raises(Misconfigured):
         async with open_database("mysql://localhost/x", pool_max=2):
             pass
+
+
+async def test_a_transaction_that_lost_its_connection_says_what_it_lost_it_by(
+    rig: StoreRig,
+) -> None:
+    """The driver's own words are that the transaction cannot be left, which helps nobody."""
+
+    async def work(connection: Connection) -> None:
+        await rig.connection.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+        await connection.fetchval("SELECT 1")
+
+    with pytest.raises(StoreUnavailable, match=r"AdminShutdown|ConnectionDoesNotExist"):
+        await rig.database.transact(work)

@@ -95,12 +95,10 @@ def _path(entry: Endpoint, request: Request, grant: Grant) -> Sent:
 
     The server hands the path on as it came, so a segment may hold an encoded slash.
     """
+    values = {name: unquote(value) for name, value in request.path_params.items()}
     try:
-        values = {
-            name: unquote(value, errors="strict") for name, value in request.path_params.items()
-        }
         path = entry.path.model_validate(values)
-    except (UnicodeDecodeError, ValidationError):
+    except ValidationError:
         raise not_found() from None
     tenant_id = getattr(path, "tenant_id", None)
     if tenant_id is not None and not grant.covers(tenant_id):

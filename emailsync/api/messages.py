@@ -106,8 +106,8 @@ class Messages:
         where = call.path.tenant_id, call.path.message_id
         kept, size_bytes = await self._kept(call.path)
         headers = _download(f"message-{call.path.message_id}.eml")
-        if kept.sha256 is not None:
-            headers["ETag"] = f'"{kept.sha256.hex()}"'
+        if kept.raw_sha256 is not None:
+            headers["ETag"] = f'"{kept.raw_sha256.hex()}"'
             if knows(call.request.headers, headers["ETag"]):
                 return Response(status_code=304, headers={"ETag": headers["ETag"]})
         headers["Content-Length"] = str(size_bytes)

@@ -261,8 +261,8 @@ class Providers:
         return shown(account, account.situation.activity(intervals.of(account.priority)))
 
 
-def _sort_key(account: AccountInfo) -> tuple[str, UUID]:
-    return account.key.tenant_id, account.key.account_id
+def _sort_key(account: AccountInfo) -> tuple[str, str]:
+    return account.key.tenant_id, str(account.key.account_id)
 
 
 def _check(

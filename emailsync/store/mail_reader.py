@@ -47,7 +47,7 @@ class RawMessage:
     """The bytes of a message, as far as is known before they are read."""
 
     size_bytes: int | None  #: None: they were not kept
-    sha256: bytes | None
+    raw_sha256: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """`emailsyncd demo`: the whole system on one machine, with nothing installed beside Python.
 
-An embedded Postgres, a mail provider with many tenants' mailboxes in which things keep happening,
-and the real daemon between the two; at the end what is stored is held against what lies there.
+An embedded Postgres, providers of all three types with many tenants' mailboxes in which things keep
+happening, and the real daemon between them; at the end what is stored is held against what lies
+there.
 """
 
 import importlib.util
@@ -9,9 +10,9 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -21,7 +22,14 @@ from rich.live import Live
 
 from emailsync.api.server import bind
 from emailsync.config import HttpSettings
-from emailsync.crypto import KeyRing, generate_key_file
+from emailsync.crypto import KeyRing, create_secret_file, generate_key_file
+from emailsync.demonstration.faults import IMAP_CUT
+from emailsync.demonstration.http_providers import (
+    APIS,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    running_http_providers,
+)
 from emailsync.demonstration.observer import Observer
 from emailsync.demonstration.servers import (
     Daemon,
@@ -31,6 +39,7 @@ from emailsync.demonstration.servers import (
 )
 from emailsync.demonstration.tenants import enrol, plan_tenants
 from emailsync.demonstration.view import Moment, as_line, as_screen, as_summary
+from emailsync.domain.accounts import ProviderType
 from emailsync.domain.errors import SyncError
 from emailsync.logs import printable
 from emailsync.store.database import open_database
@@ -62,12 +71,28 @@ key_file = {key_file}
 allow_private_hosts = true
 allowed_ports = [{imap_port}]
 
-[limits.imap]
+[circuit_breaker]
+timeout_ms = 10000
+
+[oauth.google]
+client_id = {client_id}
+client_secret_file = {client_secret_file}
+token_url = {google_token_url}
+api_url = {google_url}
+
+[oauth.microsoft]
+client_id = {client_id}
+client_secret_file = {client_secret_file}
+authority = {microsoft_authority}
+api_url = {microsoft_url}
+"""
+CONFIG_OF_TYPE = """
+[limits.{kind}]
 concurrent = 8
 per_tenant = 2
 interval_ms = 500
 
-[intervals.imap]
+[intervals.{kind}]
 """
 
 
@@ -76,15 +101,17 @@ class _Order:
     tenants: int
     listen: str
     seconds: int | None
+    faults: bool
 
 
-def run_demo(tenants: int, listen: str, seconds: int | None = None) -> int:
+def run_demo(tenants: int, listen: str, seconds: int | None = None, *, faults: bool = False) -> int:
     """Run the demo until Ctrl-C, or for `seconds` and then until everything is stored.
 
     Args:
         tenants: how many, at least 1; each has one to three accounts.
         listen: `host:port` of the health pages.
         seconds: how long things happen in the mailboxes; None: until somebody ends the demo.
+        faults: whether providers fail now and then; see demonstration/faults.py.
 
     Returns:
         0 when all was stored or somebody ended it, 1 when something failed or was not stored,
@@ -99,7 +126,7 @@ def run_demo(tenants: int, listen: str, seconds: int | None = None) -> int:
         bind(*address).close()
     except OSError as error:
         return _fail(f"--listen: {listen}: {error.strerror}; choose another address or port")
-    return anyio.run(_demo, _Order(tenants, listen, seconds))
+    return anyio.run(_demo, _Order(tenants, listen, seconds, faults))
 
 
 async def _demo(order: _Order) -> int:
@@ -144,16 +171,28 @@ async def _run(order: _Order, folder: Path, stage: "_Stage") -> int:
     stage.say(f"Making {len(mailboxes)} mailboxes of {len(tenants)} tenants, and a PostgreSQL ...")
     key_file = folder / "credentials.key"
     generate_key_file(key_file)
-    async with running_mail_host() as mail, embedded_postgres(folder) as dsn:
-        imap_port = await mail.begin([asdict(mailbox) for mailbox in mailboxes], CHANGES_PER_S)
+    create_secret_file(folder / "client-secret", CLIENT_SECRET)
+    async with (
+        running_mail_host() as imap,
+        running_http_providers() as providers,
+        embedded_postgres(folder) as dsn,
+    ):
+        of_each = CHANGES_PER_S / len(ProviderType)
+        cut_share = IMAP_CUT if order.faults else 0.0
+        imap_port = await imap.begin(mailboxes, of_each, cut_share=cut_share)
+        await providers.begin(mailboxes, of_each, faults=order.faults)
         await migrate(dsn)
         async with open_database(dsn, pool_max=2) as database:
-            await enrol(database, KeyRing.load(key_file), tenants, imap_port)
-            config = _write_config(order, folder, dsn, imap_port, len(mailboxes))
+            api_urls = {kind: providers.urls[api] for kind, api in APIS.items()}
+            await enrol(database, KeyRing.load(key_file), tenants, imap_port, api_urls)
+            config = _write_config(
+                order, folder, _places(folder, dsn, imap_port, providers.urls), len(mailboxes)
+            )
             async with running_daemon(config, order.listen, folder) as daemon:
                 await daemon.wait_until_ready()
                 stage.footer = _footer(order, folder)
-                return await _watch(order, stage, Observer(database, daemon, mail), daemon)
+                observer = Observer(database, daemon, imap, providers)
+                return await _watch(order, stage, observer, daemon)
 
 
 async def _watch(order: _Order, stage: "_Stage", observer: Observer, daemon: Daemon) -> int:
@@ -173,18 +212,35 @@ async def _watch(order: _Order, stage: "_Stage", observer: Observer, daemon: Dae
     return 0 if moment.is_complete else 1
 
 
-def _write_config(order: _Order, folder: Path, dsn: str, imap_port: int, accounts: int) -> Path:
+def _places(
+    folder: Path, dsn: str, imap_port: int, urls: Mapping[str, str]
+) -> Mapping[str, str | int]:
+    """Return where everything is, as the settings name it."""
+    return {
+        "state_dir": str(folder),
+        "dsn": dsn,
+        "key_file": str(folder / "credentials.key"),
+        "imap_port": imap_port,
+        "client_id": CLIENT_ID,
+        "client_secret_file": str(folder / "client-secret"),
+        "google_token_url": f"{urls['oauth']}/google/token",
+        "google_url": urls["gmail"],
+        "microsoft_authority": f"{urls['oauth']}/common",
+        "microsoft_url": urls["graph"],
+    }
+
+
+def _write_config(
+    order: _Order, folder: Path, places: Mapping[str, str | int], accounts: int
+) -> Path:
     slower = -(-accounts // ACCOUNTS_AT_FULL_PACE)
     intervals = "".join(f"{key} = {value * slower}\n" for key, value in INTERVALS_S.items())
-    text = CONFIG.format(
-        state_dir=json.dumps(str(folder)),  # a JSON string is a TOML string
-        dsn=json.dumps(dsn),
-        listen=json.dumps(order.listen),
-        key_file=json.dumps(str(folder / "credentials.key")),
-        imap_port=imap_port,
-    )
+    values = {"listen": order.listen, **places}
+    # A JSON string is a TOML string.
+    text = CONFIG.format(**{key: json.dumps(value) for key, value in values.items()})
+    text += "".join(CONFIG_OF_TYPE.format(kind=kind) + intervals for kind in ProviderType)
     path = folder / "emailsyncd.toml"
-    path.write_text(text + intervals)
+    path.write_text(text)
     return path
 
 

@@ -1,17 +1,18 @@
-"""Puts a moment of the demo together from the database, the metrics and the mail host's ledger."""
+"""Puts a moment of the demo together: from the database, the metrics and the providers' ledgers."""
 
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from operator import eq
+from operator import eq, itemgetter
 from typing import Final
 
 import asyncpg
 from prometheus_client.samples import Sample
 
+from emailsync.demonstration.http_providers import HttpProviders
 from emailsync.demonstration.servers import Daemon, MailHost
-from emailsync.demonstration.view import Moment, QueueLine, TenantLine
+from emailsync.demonstration.view import Moment, QueueLine, Tally
 from emailsync.domain.priority import Priority, QueueName, priorities_of, queue_of
 from emailsync.store.database import Database
 from emailsync.store.queries import load_queries
@@ -23,10 +24,13 @@ RATE_OVER_MOMENTS = 8  #: of the messages per second
 class Observer:
     """Looks at everything; changes nothing."""
 
-    def __init__(self, database: Database, daemon: Daemon, mail: MailHost) -> None:
+    def __init__(
+        self, database: Database, daemon: Daemon, imap: MailHost, providers: HttpProviders
+    ) -> None:
         self._database = database
         self._daemon = daemon
-        self._mail = mail
+        self._imap = imap
+        self._providers = providers
         self._started = time.monotonic()
         self._stored: deque[tuple[float, int]] = deque([(0.0, 0)], maxlen=RATE_OVER_MOMENTS)
 
@@ -36,7 +40,10 @@ class Observer:
         The ledger is asked before the database: while mailboxes change the database may be ahead
         of it, and once they are quiet it stands still.
         """
-        ledger = await self._mail.ledger(quiet=quiet)
+        ledger = {
+            **await self._imap.ledger(quiet=quiet),
+            **await self._providers.ledger(quiet=quiet),
+        }
         samples = await self._daemon.samples()
         async with self._database.connection() as connection:
             accounts = await connection.fetch(SQL["accounts"])
@@ -45,7 +52,9 @@ class Observer:
             elapsed_s=elapsed_s,
             queues=[_queue_line(queue, samples, accounts) for queue in QueueName],
             accounts=Counter(_state(account) for account in accounts),
-            tenants=_tenant_lines(accounts, ledger),
+            tenants=_tallies(accounts, ledger, by="tenant_id"),
+            types=_tallies(accounts, ledger, by="provider_type"),
+            refusals=await self._providers.refusals(),
             messages_per_s=self._rate(elapsed_s, sum(account["stored"] for account in accounts)),
             is_quiet=quiet,
         )
@@ -96,24 +105,24 @@ def _values(samples: Iterable[Sample], name: str, label: str, values: set[str]) 
     ]
 
 
-def _tenant_lines(
-    accounts: Sequence[asyncpg.Record], ledger: Mapping[str, int]
-) -> Sequence[TenantLine]:
-    """Sum the accounts, which come ordered by tenant."""
+def _tallies(
+    accounts: Sequence[asyncpg.Record], ledger: Mapping[str, int], *, by: str
+) -> Sequence[Tally]:
+    """Sum the accounts by one of their columns."""
+    ordered = sorted(accounts, key=itemgetter(by))
     return [
-        _tenant_line(tenant, list(members), ledger)
-        for tenant, members in groupby(accounts, key=lambda account: str(account["tenant_id"]))
+        _tally(str(name), list(members), ledger)
+        for name, members in groupby(ordered, key=itemgetter(by))
     ]
 
 
-def _tenant_line(
-    name: str, accounts: Sequence[asyncpg.Record], ledger: Mapping[str, int]
-) -> TenantLine:
+def _tally(name: str, accounts: Sequence[asyncpg.Record], ledger: Mapping[str, int]) -> Tally:
     on_server = [ledger.get(account["email_address"], 0) for account in accounts]
     stored = [account["stored"] for account in accounts]
-    return TenantLine(
+    priorities = {Priority(account["sync_priority"]).name.lower() for account in accounts}
+    return Tally(
         name=name,
-        priority=Priority(accounts[0]["sync_priority"]).name.lower(),
+        priority=priorities.pop() if len(priorities) == 1 else "",
         accounts=len(accounts),
         in_step=sum(map(eq, stored, on_server)),
         stored=sum(stored),

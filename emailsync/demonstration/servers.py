@@ -1,4 +1,4 @@
-"""The processes of the demo beside Postgres: the mail host and the daemon itself.
+"""The demo's IMAP host and the daemon itself, as processes.
 
 Both end with the demo, however it ends. Knows how to start, ask and stop them, not what they show.
 """
@@ -21,6 +21,8 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from emailsync.demonstration.tenants import DemoMailbox
+from emailsync.domain.accounts import ProviderType
 from emailsync.store import postgres_launcher
 
 LINE_MAX_BYTES = 1 << 24
@@ -44,9 +46,25 @@ class MailHost:
         self._questions = process.stdin
         self._answers = BufferedByteReceiveStream(process.stdout)
 
-    async def begin(self, users: Sequence[Mapping[str, Any]], changes_per_s: float) -> int:
-        """Order the users and their mail; return the port once all lies there."""
-        port: int = (await self._ask({"users": users, "changes_per_s": changes_per_s}))["port"]
+    async def begin(
+        self, mailboxes: Sequence[DemoMailbox], changes_per_s: float, *, cut_share: float
+    ) -> int:
+        """Order the IMAP users among these and their mail; return the port once all lies there.
+
+        `cut_share` of the connections are reset, until the mailboxes are quiet.
+        """
+        users = [
+            {
+                "email": mailbox.email,
+                "password": mailbox.secret,
+                "messages": mailbox.messages,
+                "seed": mailbox.seed,
+            }
+            for mailbox in mailboxes
+            if mailbox.kind is ProviderType.IMAP
+        ]
+        order = {"users": users, "changes_per_s": changes_per_s, "cut_share": cut_share}
+        port: int = (await self._ask(order))["port"]
         return port
 
     async def ledger(self, *, quiet: bool) -> Mapping[str, int]:

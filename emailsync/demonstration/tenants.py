@@ -1,9 +1,10 @@
-"""Whom the demo invents: tenants of every priority, each with one to three mailboxes."""
+"""Whom the demo invents: tenants of every priority, with one to three mailboxes of any type."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from itertools import accumulate
+from typing import Any, Final
 
 from emailsync.crypto import KeyRing, Secret
 from emailsync.domain.accounts import ProviderType, TenantId
@@ -16,6 +17,8 @@ SQL: Final = load_queries("demo")
 
 MESSAGES_IN_ALL = 2_000  #: the mail host keeps them in memory
 MESSAGES_PER_MAILBOX = (3, 60)  #: at least and at most
+
+TYPES: Sequence[ProviderType] = tuple(ProviderType)
 
 #: Plan and time since the last login; tenants take turns. Most are idle, as everywhere.
 KINDS: Sequence[tuple[str | None, timedelta | None]] = (
@@ -31,8 +34,9 @@ KINDS: Sequence[tuple[str | None, timedelta | None]] = (
 class DemoMailbox:
     """One account and what lies in it at first."""
 
+    kind: ProviderType
     email: str
-    password: str
+    secret: str  #: password or refresh token
     messages: int
     seed: int
 
@@ -50,13 +54,21 @@ class DemoTenant:
 def plan_tenants(count: int) -> Sequence[DemoTenant]:
     """Return `count` tenants, the same ones each time but for their last logins."""
     sizes = [1 + number % 3 for number in range(count)]
+    firsts = accumulate(sizes, initial=0)
     smallest, largest = MESSAGES_PER_MAILBOX
     messages = min(max(MESSAGES_IN_ALL // sum(sizes), smallest), largest)
-    return [_tenant(number, size, messages) for number, size in enumerate(sizes, start=1)]
+    return [
+        _tenant(number, first, size, messages)
+        for number, (first, size) in enumerate(zip(firsts, sizes, strict=False), start=1)
+    ]
 
 
 async def enrol(
-    database: Database, keys: KeyRing, tenants: Sequence[DemoTenant], imap_port: int
+    database: Database,
+    keys: KeyRing,
+    tenants: Sequence[DemoTenant],
+    imap_port: int,
+    api_urls: Mapping[ProviderType, str],
 ) -> None:
     """Make the tenants as an application does, and their accounts as an operator does."""
     accounts = AccountStore(database, keys)
@@ -66,25 +78,31 @@ async def enrol(
                 SQL["add_tenant"], tenant.name, tenant.plan, tenant.last_login_at
             )
         for mailbox in tenant.mailboxes:
-            await accounts.add(_account(tenant, mailbox, imap_port))
+            api_url = api_urls.get(mailbox.kind)
+            await accounts.add(_account(tenant, mailbox, imap_port, api_url))
 
 
-def _account(tenant: DemoTenant, mailbox: DemoMailbox, imap_port: int) -> NewAccount:
+def _account(
+    tenant: DemoTenant, mailbox: DemoMailbox, imap_port: int, api_url: str | None
+) -> NewAccount:
+    settings: dict[str, Any] = {}
+    credentials = {"refresh_token": Secret(mailbox.secret)}
+    if mailbox.kind is ProviderType.IMAP:
+        settings = {"host": LOOPBACK, "port": imap_port, "security": "none"}
+        settings["username"] = mailbox.email
+        credentials = {"password": Secret(mailbox.secret)}
     return NewAccount(
         tenant_id=TenantId(tenant.name),
-        provider_type=ProviderType.IMAP,
+        provider_type=mailbox.kind,
         email_address=mailbox.email,
-        settings={
-            "host": LOOPBACK,
-            "port": imap_port,
-            "security": "none",
-            "username": mailbox.email,
-        },
-        credentials={"password": Secret(mailbox.password)},
+        settings=settings,
+        credentials=credentials,
+        api_url=api_url,
     )
 
 
-def _tenant(number: int, size: int, messages: int) -> DemoTenant:
+def _tenant(number: int, first: int, size: int, messages: int) -> DemoTenant:
+    """Return a tenant; `first` is the number of its first account, by which types take turns."""
     plan, idle = KINDS[number % len(KINDS)]
     domain = f"tenant-{number:03}.example"
     return DemoTenant(
@@ -92,7 +110,13 @@ def _tenant(number: int, size: int, messages: int) -> DemoTenant:
         plan=plan,
         last_login_at=datetime.now(UTC) - idle if idle is not None else None,
         mailboxes=[
-            DemoMailbox(f"user{i}@{domain}", f"password-{number}-{i}", messages, number * 10 + i)
-            for i in range(1, size + 1)
+            DemoMailbox(
+                kind=TYPES[(first + i) % len(TYPES)],
+                email=f"user{i + 1}@{domain}",
+                secret=f"secret-{number}-{i + 1}",
+                messages=messages,
+                seed=first + i,
+            )
+            for i in range(size)
         ],
     )

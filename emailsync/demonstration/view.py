@@ -28,11 +28,11 @@ class QueueLine:
 
 
 @dataclass(frozen=True, slots=True)
-class TenantLine:
-    """One tenant's accounts together."""
+class Tally:
+    """Some accounts together: those of a tenant, or of a type."""
 
     name: str
-    priority: str
+    priority: str  #: "": they have different ones
     accounts: int
     in_step: int  #: accounts of which as many messages are stored as lie on the server right now
     stored: int
@@ -46,7 +46,9 @@ class Moment:
     elapsed_s: float
     queues: Sequence[QueueLine]
     accounts: Mapping[str, int]  #: state -> how many
-    tenants: Sequence[TenantLine]
+    tenants: Sequence[Tally]
+    types: Sequence[Tally]
+    refusals: Mapping[str, int]  #: HTTP status -> how often a provider answered it
     messages_per_s: float
     is_quiet: bool  #: nothing changes on the servers any more
 
@@ -77,10 +79,12 @@ def as_line(moment: Moment) -> str:
         f"{queue.name} {queue.waiting}/{queue.running}/{queue.completed}" for queue in moment.queues
     )
     states = ", ".join(f"{count} {state}" for state, count in moment.accounts.items())
+    types = ", ".join(f"{each.name} {each.stored:,}/{each.on_server:,}" for each in moment.types)
     return (
-        f"{moment.elapsed_s:5.0f} s  {moment.stored:,} of {moment.on_server:,} messages stored,"
-        f" {moment.messages_per_s:,.0f}/s;  accounts: {states};  {moment.in_step} in step;"
-        f"  queues (waiting/running/completed): {queues}"
+        f"{moment.elapsed_s:5.0f} s  {moment.stored:,} of {moment.on_server:,} messages stored"
+        f" ({types}), {moment.messages_per_s:,.0f}/s;  accounts: {states};"
+        f"  {moment.in_step} in step;  queues (waiting/running/completed): {queues}"
+        f"{_refused(moment)}"
     )
 
 
@@ -107,9 +111,21 @@ def as_screen(moment: Moment, footer: str) -> RenderableType:
         f"  {moment.elapsed_s:.0f} s, {life}\n",
         (f"{moment.stored:,}", "bold green"),
         f" of {moment.on_server:,} messages stored, {moment.messages_per_s:,.0f} messages/s\n",
-        f"accounts: {states}",
+        f"accounts: {states}{_refused(moment)}",
     )
-    return Group(headline, _queue_table(moment), _tenant_table(moment), Text(footer, style="dim"))
+    tables = (
+        _queue_table(moment),
+        _table("provider", moment.types),
+        _tenant_table(moment),
+    )
+    return Group(headline, *tables, Text(footer, style="dim"))
+
+
+def _refused(moment: Moment) -> str:
+    if not moment.refusals:
+        return ""
+    counts = ", ".join(f"{count} x {status}" for status, count in sorted(moment.refusals.items()))
+    return f";  refused by providers: {counts}"
 
 
 def _queue_table(moment: Moment) -> Table:
@@ -132,30 +148,32 @@ def _queue_table(moment: Moment) -> Table:
 
 
 def _tenant_table(moment: Moment) -> Table:
-    table = Table(
-        "tenant",
-        "priority",
-        *_right("accounts", "in step", "on the servers", "stored"),
-        caption="in step: stored equals what is on the server right now",
-        caption_justify="left",
-    )
-    for tenant in (*moment.tenants[:TENANTS_SHOWN], *_rest(moment.tenants[TENANTS_SHOWN:])):
+    shown = (*moment.tenants[:TENANTS_SHOWN], *_rest(moment.tenants[TENANTS_SHOWN:]))
+    table = _table("tenant", shown)
+    table.caption = "in step: stored equals what is on the server right now"
+    table.caption_justify = "left"
+    return table
+
+
+def _table(title: str, tallies: Sequence[Tally]) -> Table:
+    table = Table(title, "priority", *_right("accounts", "in step", "on the servers", "stored"))
+    for tally in tallies:
         table.add_row(
-            tenant.name,
-            tenant.priority,
-            str(tenant.accounts),
-            str(tenant.in_step),
-            f"{tenant.on_server:,}",
-            Text(f"{tenant.stored:,}", "green" if tenant.stored == tenant.on_server else "yellow"),
+            tally.name,
+            tally.priority,
+            str(tally.accounts),
+            str(tally.in_step),
+            f"{tally.on_server:,}",
+            Text(f"{tally.stored:,}", "green" if tally.stored == tally.on_server else "yellow"),
         )
     return table
 
 
-def _rest(tenants: Sequence[TenantLine]) -> Sequence[TenantLine]:
+def _rest(tenants: Sequence[Tally]) -> Sequence[Tally]:
     if not tenants:
         return ()
     return (
-        TenantLine(
+        Tally(
             name=f"and {len(tenants)} more",
             priority="",
             accounts=sum(tenant.accounts for tenant in tenants),

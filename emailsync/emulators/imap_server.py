@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 
 from proxyprotocol.reader import ProxyProtocolReader
 from pymap.backend.dict import Config, Identity, Login
@@ -26,6 +27,7 @@ from emailsync.emulators.mail_generator import GeneratedMail
 
 LOOPBACK = "127.0.0.1"
 INBOX = "INBOX"
+LATEST_CUT_S = 0.05  #: after a connection began; a sync without news takes as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class LocalImapServer:
     """Users, their mail, and the port to read it from."""
 
     def __init__(self) -> None:
+        self.cut_share = 0.0  #: of the connections, which are reset at some moment; any time
+        self._random = Random(1)  # repeatable
         self._config = Config(
             Namespace(passlib_cfg=None, proxy_protocol=None),
             host=LOOPBACK,
@@ -65,7 +69,14 @@ class LocalImapServer:
         """Serve clients while the context lasts; yield the port."""
         connected = IMAPServer(self._login, self._config)
         callback = ProxyProtocolReader(self._config.proxy_protocol).get_callback(connected)
-        async with await asyncio.start_server(callback, LOOPBACK, 0) as server:
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if self._random.random() < self.cut_share:
+                wait_s = self._random.uniform(0, LATEST_CUT_S)
+                asyncio.get_running_loop().call_later(wait_s, writer.transport.abort)
+            await callback(reader, writer)
+
+        async with await asyncio.start_server(serve, LOOPBACK, 0) as server:
             yield server.sockets[0].getsockname()[1]
 
     async def add_user(self, name: str, password: str, folders: Sequence[str]) -> None:

@@ -1,9 +1,10 @@
 """A mail provider in a process of its own: users with generated mail, and life in their mailboxes.
 
 Speaks lines of JSON with whoever started it, one answer to each. First an order, `{"users":
-[{"email": ..., "password": ..., "messages": N, "seed": S}, ...], "changes_per_s": R}`, answered by
-`{"port": N}` once all mail lies there; then `{"quiet": Q}`, answered by `{email: messages there,
-...}`: when Q is true, nothing changes any more. It ends when its input does.
+[{"email": ..., "password": ..., "messages": N, "seed": S}, ...], "changes_per_s": R, "cut_share":
+C}`, C of the connections being reset, answered by `{"port": N}` once all mail lies there; then
+`{"quiet": Q}`, answered by `{email: messages there, ...}`: when Q is true, nothing changes any
+more, and no connection is reset. It ends when its input does.
 """
 
 import json
@@ -57,7 +58,7 @@ class MailHost:
 
     async def live(self) -> None:
         """Let things happen until told to be quiet: new mail, reading, filing, deleting."""
-        while not self._quiet:
+        while self._users and not self._quiet:
             await self._change(self._random.choice(self._users))
             await anyio.sleep(1 / self._changes_per_s)
 
@@ -65,6 +66,8 @@ class MailHost:
         """Answer what comes in; return at the end of the input."""
         while line := await anyio.to_thread.run_sync(sys.stdin.readline):
             self._quiet = json.loads(line)["quiet"]
+            if self._quiet:
+                self._server.cut_share = 0.0
             say({user.email: len(self._server.ledger(user.email)) for user in self._users})
 
     async def _change(self, user: User) -> None:
@@ -104,6 +107,7 @@ async def main() -> None:
     host = MailHost(server, users, order["changes_per_s"])
     for user, ordered in zip(users, order["users"], strict=True):
         await host.fill(user, ordered["messages"])
+    server.cut_share = order["cut_share"]
     async with server.listening() as port, anyio.create_task_group() as group:
         say({"port": port})
         group.start_soon(host.live)

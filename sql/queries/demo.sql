@@ -5,19 +5,17 @@
 INSERT INTO tenants (id, plan, last_login_at) VALUES ($1, $2, $3)
 
 -- name: accounts
--- Every account with how far it is, by the placements of messages in folders: the unit in which an
--- IMAP server counts.
+-- Every account with how far it is, by the messages that its provider still has.
 SELECT
-    p.tenant_id, p.email_address, p.status, p.sync_priority, p.circuit_state,
+    p.tenant_id, p.provider_type, p.email_address, p.status, p.sync_priority, p.circuit_state,
     p.last_synced_at IS NOT NULL AS is_synced,
     p.lease_until > now() AS is_claimed,
     coalesce(stored.messages, 0) AS stored
 FROM provider_configs AS p
 LEFT JOIN (
-    SELECT f.tenant_id, f.provider_id, count(*) AS messages
-    FROM message_folders AS m
-    JOIN folders AS f ON f.tenant_id = m.tenant_id AND f.id = m.folder_id
-    WHERE m.uid IS NOT NULL
-    GROUP BY f.tenant_id, f.provider_id
+    SELECT tenant_id, provider_id, count(*) AS messages
+    FROM messages
+    WHERE deleted_at IS NULL AND detached_at IS NULL
+    GROUP BY tenant_id, provider_id
 ) AS stored ON stored.tenant_id = p.tenant_id AND stored.provider_id = p.id
 ORDER BY p.tenant_id, p.email_address

@@ -7,28 +7,31 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from daemon import COMMAND
+from process_usage import family
 from servers import LOOPBACK, free_port
 
 RESULT = re.compile(
     r"(\d+) accounts of 3 tenants: ([\d,]+) messages stored = ([\d,]+) on the server"
 )
+TYPES = re.compile(r"\(google (\d+)/(\d+), imap (\d+)/(\d+), microsoft (\d+)/(\d+)\)")
 GONE_WITHIN_S = 60.0
 TEST_TIMEOUT_S = 240  #: three daemons' worth of processes on a machine that runs other tests, too
 
 pytestmark = pytest.mark.timeout(TEST_TIMEOUT_S)
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A demo of three tenants that ends by itself, with temporary files of its own."""
+@contextmanager
+def running_demo(tmp_path: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a demo of three tenants, with temporary files of its own."""
     command = [COMMAND, "demo", "--tenants", "3", "--listen", f"{LOOPBACK}:{free_port()}"]
     with subprocess.Popen(
-        [*command, "--seconds", "4"],
+        [*command, *words],
         env=os.environ | {"TMPDIR": str(tmp_path)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -37,6 +40,13 @@ def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     ) as process:
         yield process
         process.kill()
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo that ends by itself."""
+    with running_demo(tmp_path, "--seconds", "4") as process:
+        yield process
 
 
 def read_until(process: subprocess.Popen[str], wanted: str) -> None:
@@ -63,7 +73,12 @@ def processes_in(folder: Path) -> list[str]:
     return found
 
 
-def test_everything_on_the_server_is_stored_at_the_end(
+def children_of(pid: int) -> list[int]:
+    """Return what a process has started, as far as it lives."""
+    return [child for child in family(pid) if child != pid]
+
+
+def test_everything_on_the_servers_of_all_types_is_stored_at_the_end(
     demo: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     output, _ = demo.communicate(timeout=TEST_TIMEOUT_S - 10)
@@ -74,18 +89,32 @@ def test_everything_on_the_server_is_stored_at_the_end(
     accounts, stored, on_server = result.groups()
     assert int(accounts) == 6
     assert stored == on_server
+    of_types = [int(count) for count in TYPES.findall(output)[-1]]
+    assert all(of_types)
+    assert of_types[::2] == of_types[1::2]
     assert list(tmp_path.iterdir()) == []
     assert processes_in(tmp_path) == []
 
 
+def test_providers_that_fail_on_demand_lose_nothing(tmp_path: Path) -> None:
+    with running_demo(tmp_path, "--seconds", "20", "--faults") as demo:
+        output, _ = demo.communicate(timeout=TEST_TIMEOUT_S - 10)
+
+    assert demo.returncode == 0, output
+    assert "refused by providers" in output
+    assert RESULT.search(output) is not None, output
+
+
 def test_ctrl_c_removes_everything(demo: subprocess.Popen[str], tmp_path: Path) -> None:
     read_until(demo, "messages stored")
+    started = children_of(demo.pid)
 
     demo.send_signal(signal.SIGINT)
 
     assert demo.wait(timeout=60) == 0
     assert list(tmp_path.iterdir()) == []
     assert processes_in(tmp_path) == []
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
 def test_a_killed_demo_leaves_no_process(demo: subprocess.Popen[str], tmp_path: Path) -> None:

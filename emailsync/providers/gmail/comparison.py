@@ -56,7 +56,7 @@ class Comparison:
                 yield self.keeper.note(differences)
         missing += set(await self.stored.quarantined_ids()).difference(listed)
         for gone in chunks(await self._proven_gone(missing)):
-            yield FetchedPage(changes=PageChanges(removed=gone, settle=True))
+            yield FetchedPage(changes=PageChanges(removed=gone, settled=gone))
 
     async def label(self, label: str) -> AsyncGenerator[FetchedPage]:
         """Yield which stored messages have the label and which have it no more."""

@@ -125,7 +125,7 @@ class GmailSession:
         stored = await lookup(self.stored, changes)
         await self.keeper.learn(labels_named(changes))
         for gone in chunks(await self._gone(changes, stored)):
-            yield FetchedPage(changes=PageChanges(removed=gone, settle=True))
+            yield FetchedPage(changes=PageChanges(removed=gone, settled=gone))
         for known_here in chunks(list(stored.values())):
             differences = self._differences(known_here, changes)
             if differences:
@@ -236,7 +236,10 @@ class GmailSession:
                 yield page
 
     async def _place_detached(self) -> Pages:
-        """Yield where messages lie that are in no folder; those that are gone are deleted."""
+        """Yield where messages lie that are in no folder, or that they are gone.
+
+        What Gmail cannot tell of now is left alone: an error deletes nothing.
+        """
         if not self.account.has_detached:
             return
         after = ""
@@ -245,7 +248,6 @@ class GmailSession:
                 async for page in pages:
                     yield page
             after = names[-1]
-        yield FetchedPage(changes=PageChanges(settle=True))
 
     async def _retry_quarantined(self) -> Pages:
         """Ask again, once a day, for messages that Gmail would not give."""
@@ -295,7 +297,7 @@ class GmailSession:
                 for name, message in (await self.stored.lookup(list(now))).items():
                     differences.add(message, now[name], self.keeper.folders)
                 page = self.keeper.note(differences)
-                gone = replace(page.changes, removed=arrival.gone, settle=bool(arrival.gone))
+                gone = replace(page.changes, removed=arrival.gone, settled=arrival.gone)
                 yield replace(page, changes=gone)
 
     def _walking(self, walk: Walk | None) -> FetchedPage:

@@ -1,13 +1,30 @@
 """What is wrong in the database, though nothing happened at Gmail, is found by the counts."""
 
+from collections.abc import Sequence
+
+from emailsync.emulators.gmail import errors
 from emailsync.emulators.gmail.life import fill
 from gmail_account import GmailAccount
+
+LIVE = "SELECT remote_id, id FROM messages WHERE deleted_at IS NULL"
 
 
 async def _change_the_inbox(account: GmailAccount) -> None:
     """Let something happen, for only folders that changed are counted."""
     account.mailbox.deliver(b"Subject: new\r\n\r\n", ["INBOX", "Label_1"])
     await account.sync()
+
+
+async def detach(account: GmailAccount, names: Sequence[str]) -> None:
+    """Leave these messages in no folder, as a sync may that was cut."""
+    await account.connection.execute(
+        "DELETE FROM message_folders USING messages"
+        " WHERE messages.id = message_folders.message_id AND remote_id = ANY ($1)",
+        names,
+    )
+    await account.connection.execute(
+        "UPDATE messages SET detached_at = now() WHERE remote_id = ANY ($1)", names
+    )
 
 
 async def test_a_message_that_is_missing_is_fetched(account: GmailAccount) -> None:
@@ -74,14 +91,7 @@ async def test_messages_in_no_folder_are_placed_or_deleted_as_gmail_says(
     fill(account.mailbox, 20)
     await account.sync()
     names = list(account.mailbox.messages)[:6]
-    await account.connection.execute(
-        "DELETE FROM message_folders USING messages"
-        " WHERE messages.id = message_folders.message_id AND remote_id = ANY ($1)",
-        names,
-    )
-    await account.connection.execute(
-        "UPDATE messages SET detached_at = now() WHERE remote_id = ANY ($1)", names
-    )
+    await detach(account, names)
     ids = {
         row["remote_id"]: row["id"]
         for row in await account.connection.fetch("SELECT remote_id, id FROM messages")
@@ -93,7 +103,25 @@ async def test_messages_in_no_folder_are_placed_or_deleted_as_gmail_says(
     await account.sync()
 
     await account.assert_equal()
-    rows = await account.connection.fetch(
-        "SELECT remote_id, id FROM messages WHERE deleted_at IS NULL"
-    )
+    rows = await account.connection.fetch(LIVE)
     assert all(ids[row["remote_id"]] == row["id"] for row in rows)
+
+
+async def test_a_message_in_no_folder_that_gmail_cannot_tell_of_is_not_deleted(
+    account: GmailAccount,
+) -> None:
+    """Neither an error nor the deletion of another message says that it is gone."""
+    fill(account.mailbox, 20)
+    await account.sync()
+    gone, silent = list(account.mailbox.messages)[:2]
+    await detach(account, [gone, silent])
+    account.mailbox.delete(gone)
+    account.emulator.faults.add(errors.as_fault(errors.backend_error(), on=f"messages/{silent}"))
+
+    await account.sync()
+    live = {row["remote_id"] for row in await account.connection.fetch(LIVE)}
+    account.emulator.faults.clear()
+    await account.sync()
+
+    assert live == set(account.mailbox.messages)
+    await account.assert_equal()

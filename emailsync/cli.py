@@ -136,7 +136,7 @@ def simulate(
             "--type",
             metavar=f"<{'|'.join(ProviderType)}>",
             parser=one_of(ProviderType),
-            help="What the accounts are, in turns; may be repeated. [imap]",
+            help="What the accounts are, in turns; may be repeated. [all types]",
         ),
     ] = None,
     imap_hosts: Annotated[
@@ -167,7 +167,7 @@ def simulate(
                 tenants=tenants,
                 accounts_per_tenant=accounts_per_tenant,
                 mix=simulating.mix_of(mix),
-                provider_types=kinds or (ProviderType.IMAP,),
+                provider_types=kinds or tuple(ProviderType),
                 imap_hosts=imap_hosts,
             ),
             sync_s=sync_seconds,

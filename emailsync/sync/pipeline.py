@@ -117,9 +117,13 @@ class Pipeline:
         whole: bool,
     ) -> bool:
         before: anyio.Event | None = None
+        names: set[str] = set()
         try:
             async for page in pages:
                 step = _Step(await self._ready(page), before)
+                names_before, names = names, {message.remote_id for message in page.messages}
+                if before is not None and not names.isdisjoint(names_before):
+                    await before.wait()  # inserting the same, each would wait for the other
                 await send.send(step)
                 if not page.messages:
                     await step.applied.wait()

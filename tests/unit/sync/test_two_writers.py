@@ -113,3 +113,19 @@ async def test_a_page_that_fails_early_lets_the_one_in_front_of_it_finish(
         await run(store, "abcd", clock)
 
     assert store.committed == ["a"]
+
+
+async def test_a_message_named_by_two_pages_in_a_row_is_not_inserted_by_both_at_a_time(
+    clock: SettableClock,
+) -> None:
+    """The page in front would wait for the row of the one behind, which waits for its turn."""
+    committed_before: list[list[str]] = []
+
+    async def let_others_go_as_far_as_they_can(_name: str) -> None:
+        committed_before.append(list(store.committed))
+        await anyio.wait_all_tasks_blocked()
+
+    store = TwoStepStore(let_others_go_as_far_as_they_can)
+    await run(store, "aab", clock)
+
+    assert committed_before == [[], ["a"], ["a"]]

@@ -188,8 +188,13 @@ class ContentFetcher:
         results = await self._insist(ask, lacking)
         group.drop_failed(results)
         for remote_id, result in results.items():
-            if not isinstance(result, SyncError):
-                group.items[remote_id] = {**result.json(), "id": remote_id}
+            if isinstance(result, SyncError):
+                continue
+            told = result.json()
+            if "id" in told:  # what is left out of it as well is not to be had
+                group.items[remote_id] = dict.fromkeys(names) | told | {"id": remote_id}
+            else:
+                group.refused[remote_id] = "Microsoft Graph answered without the message"
 
     async def _make_of_json(
         self,

@@ -41,8 +41,8 @@ class DetachedMail:
             for name, answer in zip(names, answers, strict=True):
                 if isinstance(answer, ItemGone):
                     gone.append(name)
-                elif not isinstance(answer, SyncError):
-                    found.append({**answer.json(), "id": name})
+                elif not isinstance(answer, SyncError) and parent_of(told := answer.json()):
+                    found.append({**told, "id": name})
             yield await self._settled(gone, found)
 
     async def _settled(self, gone: Sequence[str], found: Sequence[Item]) -> FetchedPage:

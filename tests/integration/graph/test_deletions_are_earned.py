@@ -54,6 +54,23 @@ async def test_a_few_messages_that_are_said_to_be_gone_are_asked_for_and_stay(
     await account.assert_equal()
 
 
+async def test_a_message_that_is_there_without_word_of_its_folder_stays(
+    account: GraphAccount,
+) -> None:
+    ids = await account.message_ids()
+    name = account.mailbox.in_folder("inbox")[0].id
+    await report_as_removed(account, [name])
+    account.emulator.faults.add(Fault(on=rf"messages/{name}\?", status=200, body='{"isRead":true}'))
+
+    await account.sync()
+    deleted = await account.count("messages WHERE deleted_at IS NOT NULL")
+    account.emulator.faults.clear()
+    await account.sync()
+
+    assert deleted == 0
+    assert await account.message_ids() == ids
+
+
 async def test_a_whole_folder_that_is_said_to_be_gone_is_listed_again_and_stays(
     account: GraphAccount,
 ) -> None:

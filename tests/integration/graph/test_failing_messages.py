@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
 from emailsync.config import StoreSettings
@@ -263,3 +264,22 @@ async def test_an_answer_that_is_none_loses_nothing(
     account.emulator.faults.clear()
     await account.sync()
     await account.assert_equal()
+
+
+async def test_a_message_of_which_graph_leaves_a_property_out_is_stored_all_the_same(
+    lean: GraphAccount,
+) -> None:
+    """A page told of it in part, and so does the answer for it alone."""
+    made = lean.emulator.ledger.deliver_generated(OWNER)[0]
+    inbox, (link, _) = lean.mailbox.folder("inbox").id, (await lean.links())["Inbox"]
+    page = {"value": [{"id": made.id, "isRead": True}], "@odata.deltaLink": link}
+    half = {"id": made.id, "subject": "half", "parentFolderId": inbox}
+    for on, body in ((rf"{inbox}/messages/delta\?", page), (rf"messages/{made.id}\?", half)):
+        lean.emulator.faults.add(Fault(on=on, status=200, body=orjson.dumps(body).decode()))
+
+    await lean.sync()
+
+    subject = await lean.connection.fetchval(
+        "SELECT subject FROM messages WHERE remote_id = $1", made.id
+    )
+    assert subject == "half"

@@ -117,6 +117,7 @@ class Providers:
         settings = new.settings.model_dump(mode="json", exclude_none=True)
         credentials = new.credentials.secrets()
         _check(new.provider_type, settings, credentials)
+        _keep_to_consent(call.grant, new.provider_type, before={}, after=settings)
         accounts = self._reach().accounts
         wanted = NewAccount(
             tenant_id=new.tenant_id,
@@ -156,6 +157,7 @@ class Providers:
         if credentials is None and call.grant.scope is not Scope.ADMIN:
             _keep_secret_at_home(account.settings, settings)
         _check(account.provider_type, settings, credentials)
+        _keep_to_consent(call.grant, account.provider_type, before=account.settings, after=settings)
         await self._reach().accounts.change(
             account,
             settings=settings,
@@ -279,6 +281,22 @@ def _check(
         advice = "none at all" if needed is None else f"{needed} and nothing else"
         faults = [Fault(where="body.credentials", detail=f"this account takes {advice}")]
         raise Refused(422, "Correct the credentials.", faults=faults)
+
+
+def _keep_to_consent(
+    grant: Grant, kind: ProviderType, *, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """Let only an administrator open a mailbox by our own registration, which opens any tenant's.
+
+    A refresh token shows that the mailbox's owner agreed; an address shows nothing.
+    """
+    if grant.scope is Scope.ADMIN or before == after:
+        return
+    if secret_of(kind, after) is None:
+        raise Refused(
+            403,
+            "Ask an administrator: only an admin token lets our own registration open a mailbox.",
+        )
 
 
 def _keep_secret_at_home(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

@@ -46,6 +46,19 @@ async def test_an_added_account_is_due_at_once_and_shown_without_its_secret(
     assert "credentials" not in shown.json()
 
 
+async def test_a_tenants_token_opens_no_mailbox_by_our_own_registration(api: ApiRig) -> None:
+    """It opens the mailboxes of all tenants: an address would do to read another one's mail."""
+    by_application = {"oauth": "microsoft", "permission": "application", "tenant": "d-1"}
+    change = {"settings": by_application, "credentials": {}}
+
+    refused(await api.ask("POST", "/providers", ACME, json=SERVICE_ACCOUNT), 403)
+    refused(await api.ask("PATCH", api.account, ACME, json=change), 403)
+    by_an_admin = await api.ask("PATCH", api.account, json=change)
+    paused = await api.ask("PATCH", api.account, ACME, json={"is_active": False})
+
+    assert (by_an_admin.status_code, paused.status_code) == (200, 200)
+
+
 @pytest.mark.parametrize(
     ("changes", "where"),
     [

@@ -18,7 +18,8 @@ from starlette.responses import Response
 from emailsync.domain.access import Grant, Scope
 
 ANY_METHOD: Final = "*"
-METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+"""What the document lists for any method; HEAD comes with GET."""
 
 
 class Sent(BaseModel):

@@ -19,6 +19,7 @@ REFERENCE: Final = "#/components/schemas/{model}"
 CONVERTOR: Final = re.compile(r":\w+\}")
 JSON: Final = "application/json"
 NOT_MODIFIED: Final = 304
+GONE: Final = 410
 
 Mode = Literal["validation", "serialization"]
 Schemas = Mapping[tuple[Any, Mode], Mapping[str, Any]]  #: by model
@@ -98,6 +99,8 @@ def _operation(entry: Endpoint, method: str, schemas: Schemas) -> Mapping[str, A
             for status in statuses(entry)
         },
     }
+    if set(entry.answers) == {GONE}:
+        operation["deprecated"] = True
     if parameters := [*_parameters(entry.path, "path"), *_parameters(entry.query, "query")]:
         operation["parameters"] = parameters
     if entry.access is not Access.OPEN:

@@ -26,6 +26,7 @@ def job_of(
     epoch: int = 1,
     due_at: datetime = START,
     last_synced_at: datetime | None = None,
+    requested: bool = False,
 ) -> SyncJob:
     """Return a claimed job; unless told otherwise each has an endpoint of its own tenant."""
     return SyncJob(
@@ -40,4 +41,5 @@ def job_of(
         auth_refusals=0,
         due_at=due_at,
         last_synced_at=last_synced_at,
+        requested=requested,
     )

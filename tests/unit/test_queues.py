@@ -295,3 +295,32 @@ def test_the_lag_is_that_of_the_job_that_waits_the_longest() -> None:
         assert floor.queues.lag_s()[Priority.LOW] == 0
 
     run_virtually(main())
+
+
+def test_what_was_asked_for_starts_before_all_that_waits_and_takes_nobodys_turn() -> None:
+    async def main() -> None:
+        floor = Floor(settings_of({"high": {"concurrency": 1}}))
+        floor.queues.put_all([job_of(f"t{number}") for number in range(20)])
+
+        async with floor.working():
+            await anyio.sleep(0.5)
+            floor.queues.put_all([job_of("asker", number, requested=True) for number in range(3)])
+            await anyio.sleep(30)
+
+        assert floor.order() == ["t0", *["asker"] * 3, *(f"t{number}" for number in range(1, 20))]
+
+    run_virtually(main())
+
+
+def test_an_asking_tenant_does_not_get_more_than_its_share_of_a_limit() -> None:
+    async def main() -> None:
+        floor = Floor(settings_of({"high": {"concurrency": 2}}, {"imap": {"per_tenant": 1}}))
+
+        async with floor.working():
+            floor.queues.put_all([job_of("asker", number, requested=True) for number in range(9)])
+            floor.queues.put_all([job_of(f"t{number}") for number in range(9)])
+            await anyio.sleep(4.5)
+
+        assert Counter(name == "asker" for name in floor.order()) == {True: 5, False: 5}
+
+    run_virtually(main())

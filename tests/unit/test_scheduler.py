@@ -1,14 +1,16 @@
 """When the scheduler claims, how much, and when it does not."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
 import anyio
 import pytest
 
+from emailsync.domain.accounts import AccountKey, TenantId
 from emailsync.domain.errors import QuotaSpent
-from emailsync.domain.jobs import SyncJob
+from emailsync.domain.jobs import Moved, SyncJob
 from emailsync.domain.priority import Priority, QueueName
 from emailsync.domain.runs import RunResult
 from emailsync.simulation.virtual_time import START, run_virtually
@@ -17,6 +19,12 @@ from jobs import job_of, key_of
 from scheduling import Stage, settings_of
 
 UNSTAGGERED = {"stagger_ms": 0}
+
+
+def make_urgent(stage: Stage, key: AccountKey) -> None:
+    """Give an account another priority while somebody holds it."""
+    account = stage.store.accounts[key]
+    account.job = replace(account.job, priority=Priority.HIGH)
 
 
 async def take_an_hour(_job: SyncJob, _progress: Progress) -> bool:
@@ -312,5 +320,68 @@ def test_a_job_that_outlasts_the_grace_is_cut_short_and_due_again_at_once() -> N
         assert account.next_sync_at == START + timedelta(seconds=25)
         assert account.job.attempt == 1
         assert stage.store.leased() == set()
+
+    run_virtually(main())
+
+
+def test_what_moved_is_given_back_and_claimed_anew_at_once() -> None:
+    """A tenant that logs in does not wait behind what its accounts were claimed behind."""
+
+    async def main() -> None:
+        stage = Stage(settings_of(queues={"low": {"concurrency": 1}}), sync=take_an_hour)
+        for number in range(5):
+            stage.store.add(job_of("idle", number, priority=Priority.LOW))
+            stage.store.add(job_of("comes", number, priority=Priority.LOW))
+
+        async with stage.scheduling():
+            await anyio.sleep(5)
+            waiting = stage.store.leased()
+            for number in range(5):
+                make_urgent(stage, key_of("comes", number))
+            stage.scheduler.wake(Moved(TenantId("comes")))
+            await anyio.sleep(1)
+
+        assert len(waiting) == 10
+        started = [job for job in stage.started if job.priority is Priority.HIGH]
+        assert {job.key.tenant_id for job in started} == {"comes"}
+        assert len(started) >= 4  # one may have been running as it was
+
+    run_virtually(main())
+
+
+def test_one_account_that_moved_leaves_the_others_of_its_tenant_where_they_are() -> None:
+    async def main() -> None:
+        stage = Stage(settings_of(queues={"low": {"concurrency": 1}}), sync=take_an_hour)
+        for number in range(3):
+            stage.store.add(job_of("busy", number, priority=Priority.LOW))
+
+        async with stage.scheduling():
+            await anyio.sleep(5)
+            key = key_of("busy", 2)
+            make_urgent(stage, key)
+            stage.scheduler.wake(Moved(key.tenant_id, key.account_id))
+            await anyio.sleep(1)
+
+        assert [job.key for job in stage.started if job.priority is Priority.HIGH] == [key]
+        assert stage.engine.queues.waiting(QueueName.LOW) == 1
+
+    run_virtually(main())
+
+
+def test_what_is_asked_for_is_claimed_at_a_tick_too_before_what_is_due() -> None:
+    """A notification may be lost."""
+
+    async def main() -> None:
+        stage = Stage(sync=take_an_hour)
+        for number in range(1_000):
+            stage.store.add(job_of(f"t{number}"))
+
+        async with stage.scheduling():
+            await anyio.sleep(30)
+            stage.store.claims.clear()
+            stage.scheduler.tick()
+            await anyio.sleep(1)
+
+        assert [claim.requested for claim in stage.store.claims[:2]] == [True, False]
 
     run_virtually(main())

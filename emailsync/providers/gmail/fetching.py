@@ -171,7 +171,7 @@ class MessageFetcher:
                 found.failed[message_id] = ServerRefused("Gmail left it unanswered")
             elif answer.status == HTTPStatus.OK:
                 try:
-                    found.arrival.messages.append(read(answer.json()))
+                    found.arrival.messages.append(_asked_for(message_id, read(answer.json())))
                 except ServerRefused as error:
                     found.failed[message_id] = error
             else:
@@ -214,3 +214,10 @@ class MessageFetcher:
             else:
                 found.again.append(message_id)
         return found.again
+
+
+def _asked_for(message_id: str, message: GmailMessage) -> GmailMessage:
+    """Return the message if it is this one: another in its place would hide that it lacks."""
+    if message.id != message_id:
+        raise ServerRefused("Gmail gave another message than the one asked for")
+    return message

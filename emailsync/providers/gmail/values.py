@@ -17,6 +17,9 @@ from emailsync.domain.errors import ServerRefused
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+MAX_NAME_CHARS: Final = 2_000  #: of an id or a token; Postgres indexes up to 2,700 bytes
+
+_HISTORY_ID: Final = re.compile(r"[0-9]{1,20}", re.ASCII)  #: 64 bits without a sign
 _END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")
 
 T = TypeVar("T")
@@ -88,7 +91,7 @@ class GmailMessage:
 
 def history_id_of(profile: Mapping[str, Any]) -> str:
     """Return the mailbox's current history id from its profile."""
-    return _of_type(profile, "historyId", str)
+    return _number(profile, "historyId")
 
 
 def address_of(profile: Mapping[str, Any]) -> str:
@@ -99,7 +102,7 @@ def address_of(profile: Mapping[str, Any]) -> str:
 def labels_of(answer: Mapping[str, Any]) -> Sequence[Label]:
     """Return the labels of a `labels.list`."""
     items = _list(answer, "labels")
-    return [Label(_of_type(item, "id", str), _of_type(item, "name", str)) for item in items]
+    return [Label(_name(item), _of_type(item, "name", str)) for item in items]
 
 
 def total_of(label: Mapping[str, Any]) -> int:
@@ -112,7 +115,7 @@ def total_of(label: Mapping[str, Any]) -> int:
 
 def message_list_of(answer: Mapping[str, Any]) -> MessageList:
     """Return the page of a `messages.list`."""
-    ids = [_of_type(item, "id", str) for item in _list(answer, "messages")]
+    ids = [_name(item) for item in _list(answer, "messages")]
     return MessageList(ids, _token(answer))
 
 
@@ -121,16 +124,16 @@ def history_page_of(answer: Mapping[str, Any]) -> HistoryPage:
     records = _list(answer, "history")
     return HistoryPage(
         events=[event for record in records for event in _events(record)],
-        last_record=_of_type(records[-1], "id", str) if records else None,
+        last_record=_number(records[-1], "id") if records else None,
         next_page=_token(answer),
-        history_id=_of_type(answer, "historyId", str),
+        history_id=_number(answer, "historyId"),
     )
 
 
 def message_labels_of(message: Mapping[str, Any]) -> frozenset[str]:
     """Return the label ids of a message; without any the key is left out."""
     labels = message.get("labelIds") or ()
-    if not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, list | tuple) or not all(map(_is_name, labels)):
         raise ServerRefused("Gmail's labels of a message are no texts")
     return frozenset(labels)
 
@@ -181,7 +184,7 @@ def _message(
 ) -> GmailMessage:
     thread = message.get("threadId")
     return GmailMessage(
-        id=_of_type(message, "id", str),
+        id=_name(message),
         thread_id=thread if isinstance(thread, str) else None,
         labels=message_labels_of(message),
         received_at=_time(message.get("internalDate")),
@@ -195,17 +198,17 @@ def _events(record: Mapping[str, Any]) -> Iterator[Event]:
     """Yield what a record tells; its `messages` only repeat who it is about."""
     for item in _list(record, "messagesAdded"):
         message = _of_type(item, "message", dict)
-        yield Event(EventKind.ADDED, _of_type(message, "id", str), message_labels_of(message))
+        yield Event(EventKind.ADDED, _name(message), message_labels_of(message))
     for name, kind in (
         ("labelsAdded", EventKind.LABELS_ADDED),
         ("labelsRemoved", EventKind.LABELS_REMOVED),
     ):
         for item in _list(record, name):
             message = _of_type(item, "message", dict)
-            yield Event(kind, _of_type(message, "id", str), message_labels_of(item))
+            yield Event(kind, _name(message), message_labels_of(item))
     for item in _list(record, "messagesDeleted"):
         message = _of_type(item, "message", dict)
-        yield Event(EventKind.DELETED, _of_type(message, "id", str), frozenset())
+        yield Event(EventKind.DELETED, _name(message), frozenset())
 
 
 def _time(milliseconds: object) -> datetime | None:
@@ -218,9 +221,31 @@ def _time(milliseconds: object) -> datetime | None:
 
 def _token(answer: Mapping[str, Any]) -> str:
     token = answer.get("nextPageToken") or ""
-    if not isinstance(token, str):
-        raise ServerRefused("Gmail's nextPageToken is no text")
-    return token
+    if token and not _is_name(token):
+        raise ServerRefused("Gmail's nextPageToken is none")
+    return str(token)
+
+
+def _name(of: Mapping[str, Any]) -> str:
+    """Return an id: it goes into URLs, and into the index of what is stored."""
+    value = of.get("id")
+    if not _is_name(value):
+        raise ServerRefused("Gmail's answer has no id, or one that is none")
+    return str(value)
+
+
+def _is_name(value: object) -> bool:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARS:
+        return False
+    return value.isascii() and value.isprintable()
+
+
+def _number(of: Mapping[str, Any], name: str) -> str:
+    """Return a place in the history: kept as a bookmark, another text would be refused for ever."""
+    value = of.get(name)
+    if not isinstance(value, str) or not _HISTORY_ID.fullmatch(value):
+        raise ServerRefused(f"Gmail's {name} is no number")
+    return value
 
 
 def _list(of: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:

@@ -354,3 +354,29 @@ async def _synced_in_spite_of(account: GmailAccount) -> None:
             except Retryable:
                 continue
             return
+
+
+async def test_a_message_in_the_place_of_another_does_not_hide_that_one_is_missing(
+    account: GmailAccount,
+) -> None:
+    fill(account.mailbox, 2)
+    one, other = (name for _, name in account.mailbox.newest_first())
+    answer = f'{{"id": "{other}", "raw": "SGk", "labelIds": ["INBOX"]}}'
+    parts = "".join(
+        f"--b\r\nContent-ID: <response-{number}>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{answer}\r\n"
+        for number in (0, 0, 7)
+    )
+    account.emulator.faults.add(
+        Fault(
+            on=BATCH,
+            status=200,
+            headers={"content-type": 'multipart/mixed; boundary="b"'},
+            body=f"{parts}--b--",
+            calls=[1],
+        )
+    )
+
+    await account.sync()
+
+    assert await message_names(account) == {one, other}
+    await account.assert_equal()

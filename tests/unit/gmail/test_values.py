@@ -13,8 +13,10 @@ from emailsync.providers.gmail.values import (
     EventKind,
     decoded,
     headers_only_of,
+    history_id_of,
     history_page_of,
     labels_of,
+    message_labels_of,
     message_list_of,
     whole_message_of,
 )
@@ -118,9 +120,29 @@ def test_lists_that_are_left_out_are_empty() -> None:
         {"messages": ["a"]},
         {"messages": [{"id": 7}]},
         {"messages": [{}]},
+        {"messages": [{"id": "a\0"}]},
+        {"messages": [{"id": "a\ud800"}]},
+        {"messages": [{"id": "x" * 3_000}]},
         {"nextPageToken": 7},
+        {"nextPageToken": "\ud800"},
     ],
 )
 def test_an_answer_of_another_shape_is_refused(answer: Mapping[str, Any]) -> None:
     with pytest.raises(ServerRefused):
         message_list_of(answer)
+
+
+@pytest.mark.parametrize("labels", [5, "INBOX", {"INBOX": 1}, [None], ["INBOX", ["A"]], ["\ud800"]])
+def test_labels_that_are_none_are_refused(labels: object) -> None:
+    with pytest.raises(ServerRefused):
+        message_labels_of({"id": "a", "labelIds": labels})
+
+
+@pytest.mark.parametrize("told", ["abc", "", "-1", "9" * 30, "٣", "%2e", 7, None])
+def test_a_place_in_the_history_that_is_no_number_is_not_taken_for_a_bookmark(told: object) -> None:
+    with pytest.raises(ServerRefused):
+        history_page_of({"historyId": told})
+    with pytest.raises(ServerRefused):
+        history_page_of({"history": [{"id": told}], "historyId": "1"})
+    with pytest.raises(ServerRefused):
+        history_id_of({"historyId": told})

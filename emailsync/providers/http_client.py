@@ -144,6 +144,8 @@ class HttpClient:
             url = httpx.URL(given)
         except httpx.InvalidURL as error:
             raise failure_of_exception(error, self.host) from error
+        except UnicodeError:  # half a surrogate pair, which JSON may hold
+            raise ServerRefused(f"{self.host} gave a link that is no URL") from None
         if _origin(url) != self._origin or url.userinfo:
             raise ServerRefused(f"{self.host} gave a link to another host, which is not followed")
         return url.copy_merge_params(list(request.params)) if request.params else url

@@ -14,6 +14,7 @@ from emailsync.domain.errors import ServerRefused
 
 VERSION: Final = "/v1.0"
 PUBLIC_API: Final = "https://graph.microsoft.com"
+MAX_LINK_CHARS: Final = 32_768  #: half of what httpx takes for a URL
 DELEGATED_ROOT: Final = "/me"
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _QUERY_SAFE: Final = "$,/()=:'"  #: what OData writes as it is
@@ -60,7 +61,9 @@ class LinkCutter:
             is_home = _origin(given) == _origin(api) and "@" not in given.netloc
         except ValueError:
             is_home = False
-        if not (is_home and given.path.startswith(f"{root}/")):
+        # A link is kept: one that no request can be made of would stop its folder for ever.
+        is_plain = len(link) <= MAX_LINK_CHARS and link.isascii() and link.isprintable()
+        if not (is_plain and is_home and given.path.startswith(f"{root}/")):
             raise ForeignLink("Microsoft Graph gave a link to another host, which is not followed")
         path = given.path.removeprefix(root)
         return f"{path}?{given.query}" if given.query else path

@@ -5,6 +5,7 @@ in Outlook, or each waits for the one before: nothing between is allowed. Where 
 more than the mailbox's share they form a chain, and what a failure in it holds up is asked again.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -61,12 +62,12 @@ async def _send(client: GraphClient, parts: Mapping[int, Part]) -> Mapping[int, 
         _requests(parts, is_chain=is_chain),
         lanes=1 if is_chain else min(PARALLEL_PARTS, len(parts)),
     )
+    numbers = {str(at): at for at in parts}
     answered: dict[int, Result] = {}
     for part in _answers(answer):
-        at = part.get("id")
-        number = int(at) if isinstance(at, str) and at.isdecimal() else -1
-        status = part.get("status")
-        if number not in parts or not isinstance(status, int):
+        name, status = part.get("id"), part.get("status")
+        number = numbers.get(name) if isinstance(name, str) else None
+        if number is None or not isinstance(status, int):
             continue
         if status == HTTPStatus.FAILED_DEPENDENCY and is_chain:
             continue
@@ -108,9 +109,16 @@ def _part_answer(whole: Answer, part: dict[str, Any], status: int) -> Answer:
     return Answer(
         status=status,
         headers=headers | {"content-type": "application/json"},
-        body=orjson.dumps(part.get("body")),
+        body=_written(part.get("body")),
         received_at=whole.received_at,
     )
+
+
+def _written(body: object) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:  # half a surrogate pair in a subject, which Answer.json reads
+        return json.dumps(body).encode()
 
 
 def _result(client: GraphClient, answer: Answer) -> Result:

@@ -14,6 +14,7 @@ from emailsync.providers.http_messages import Answer
 
 MAX_REPEATS: Final = 3  #: of the same items in one round; a page that comes twice is normal
 SMALLEST_PAGE: Final = 10  #: items of a page, if the server gives no more than by default
+MAX_ID_CHARS: Final = 2_000  #: they have 150; Postgres indexes up to 2,700 bytes
 SPARE_PAGES: Final = 50  #: that bring nothing new, whatever the size of the folder
 
 
@@ -52,7 +53,10 @@ def is_removed(item: Mapping[str, Any]) -> bool:
 
 
 def _has_id(item: object) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("id"), str) and bool(item["id"])
+    name = item.get("id") if isinstance(item, dict) else None
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_ID_CHARS:
+        return False
+    return name.isascii() and name.isprintable()  # it goes into URLs
 
 
 @dataclass(slots=True)

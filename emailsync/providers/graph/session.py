@@ -168,7 +168,7 @@ class GraphSession:
             if gone := [name for name, answer in asked if isinstance(answer, ItemGone)]:
                 yield FetchedPage(changes=PageChanges(removed=gone))
             items: list[Item] = [
-                {"id": name, **(answer.json() if isinstance(answer, Answer) else {})}
+                {**(answer.json() if isinstance(answer, Answer) else {}), "id": name}
                 for name, answer in asked
                 if not isinstance(answer, ItemGone)
             ]

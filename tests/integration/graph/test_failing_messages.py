@@ -1,5 +1,6 @@
 """Messages that Graph will not give, or that are too large: they hold up no other."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
@@ -283,3 +284,41 @@ async def test_a_message_of_which_graph_leaves_a_property_out_is_stored_all_the_
         "SELECT subject FROM messages WHERE remote_id = $1", made.id
     )
     assert subject == "half"
+
+
+async def test_half_a_surrogate_pair_in_a_batch_stops_nobody(lean: GraphAccount) -> None:
+    """Whoever sends a mail chooses its subject; the parts of a batch are foreign words as well."""
+    made = lean.emulator.ledger.deliver_generated(OWNER)[0]
+    link, _ = (await lean.links())["Inbox"]
+    page = {"value": [{"id": made.id, "subject": "\ud83d"}], "@odata.deltaLink": link}
+    parts = [
+        {"id": "0", "status": 200, "body": page},
+        {"id": "9" * 5_000, "status": 200, "body": {}},
+        {"id": None, "status": 2**70, "body": "\ud83d"},
+    ]
+    body = json.dumps({"responses": parts})
+    lean.emulator.faults.add(Fault(on=r"\$batch", status=200, body=body, calls=[1]))
+
+    await lean.sync()
+
+    await lean.assert_equal()
+
+
+async def test_a_quarantined_message_that_is_answered_under_another_id_keeps_its_own(
+    account: GraphAccount,
+) -> None:
+    made = account.emulator.ledger.deliver_generated(OWNER)[0]
+    account.emulator.faults.add(fault_for(made.id, r"/\$value", Fault(status=500)))
+    await account.sync()
+    await account.connection.execute(
+        "UPDATE quarantine SET last_seen_at = now() - interval '25 hours'"
+    )
+    answer = {"id": None, "parentFolderId": account.mailbox.folder("inbox").id}
+    account.emulator.faults.clear()
+    account.emulator.faults.add(
+        fault_for(made.id, r"\?", Fault(status=200, body=json.dumps(answer), calls=[1]))
+    )
+
+    await account.sync()
+
+    await account.assert_equal()

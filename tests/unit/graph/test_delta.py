@@ -42,7 +42,7 @@ def test_a_page_without_items_or_a_link_is_none(body: Mapping[str, Any]) -> None
 
 
 def test_items_that_are_none_are_left_out() -> None:
-    values = [{"id": "a"}, {"id": ""}, {"id": 5}, {}, "b", None]
+    values = [{"id": "a"}, {"id": ""}, {"id": 5}, {"id": "a\0"}, {"id": "x" * 3_000}, {}, "b", None]
 
     found = DeltaPage.read(answer({"value": values, "@odata.deltaLink": "x"}))
 

@@ -88,11 +88,12 @@ def _granted(body: Mapping[str, Any]) -> Granted | None:
     if not access_token or len(access_token) > MAX_TOKEN_CHARS or "error" in body:
         return None
     refresh_token = _text(body, "refresh_token")
+    is_one = refresh_token.isascii() and refresh_token.isprintable()  # RFC 6749 appendix A.17
     scopes = _text(body, "scope").split()
     return Granted(
         access_token=Secret(access_token),
         lifetime=timedelta(seconds=_lifetime_s(body.get("expires_in"))),
-        refresh_token=Secret(refresh_token) if refresh_token else None,
+        refresh_token=Secret(refresh_token) if refresh_token and is_one else None,
         scopes=frozenset(scopes) if scopes else None,
     )
 
@@ -101,7 +102,7 @@ def _lifetime_s(told: object) -> float:
     """Read `expires_in`, which some send as a string."""
     try:
         seconds = float(told) if isinstance(told, int | float | str) else USUAL_LIFE_S
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a number with hundreds of digits
         return USUAL_LIFE_S
     return min(seconds, LONGEST_LIFE_S) if seconds > 0 else USUAL_LIFE_S
 

@@ -90,6 +90,34 @@ async def test_ten_bad_minutes_park_nobody_and_then_it_goes_on(
 
 
 @pytest.mark.parametrize("audience", [Audience.GMAIL, Audience.GRAPH])
+@pytest.mark.parametrize(
+    "said",
+    [
+        f'"expires_in": {"9" * 400}',
+        '"expires_in": NaN',
+        '"expires_in": -Infinity',
+        '"expires_in": [3600]',
+        '"refresh_token": "\\ud800"',
+        '"refresh_token": "a\\u0000b"',
+        '"refresh_token": ["a"]',
+    ],
+)
+async def test_nonsense_beside_a_token_leaves_the_account_with_what_it_had(
+    rig: OAuthRig, said: str, audience: Audience
+) -> None:
+    account = rig.account(audience)
+    body = f'{{"access_token": "ya29.odd", {said}}}'
+    rig.emulator.faults.add(Fault(status=200, body=body, calls=[1]))
+
+    first = await rig.of(account, audience).current()
+
+    rig.clock.advance(2 * HOUR)
+    second = await rig.of(account, audience).current()
+    assert first.reveal() == "ya29.odd"
+    assert rig.owner_of(second) == account.email_address
+
+
+@pytest.mark.parametrize("audience", [Audience.GMAIL, Audience.GRAPH])
 async def test_a_silent_endpoint_parks_nobody_and_does_not_hold_up_the_event_loop(
     rig: OAuthRig, audience: Audience
 ) -> None:

@@ -14,7 +14,6 @@ from typing import Final
 
 import structlog
 
-from emailsync.domain.deletion_guard import needs_second_listing
 from emailsync.domain.errors import FolderGone, ServerRefused
 from emailsync.domain.folders import AccountCursor, FolderCursor, FolderId
 from emailsync.domain.imap_plan import FolderWork, is_parked, is_unchanged, work_of
@@ -211,7 +210,7 @@ class ImapSession:
         async with aclosing(self._take_in(state, todo, adopter)) as pages:
             async for page in pages:
                 yield page
-        if adopter and needs_second_listing(adopter.waiting, state.stored.stored_count):
+        if adopter and adopter.waiting:  # for those the listing has to be proven whole
             again = await comparison.listing_anew(state)
             if again is None:  # the old generation stays until a listing proves what is gone
                 yield self._moved(FetchedPage(), state, backfill_before=state.cursor.uid_next)

@@ -48,7 +48,7 @@ class StoredMailbox:
 
     folders: Mapping[int, tuple[str, str | None]]  #: path and role
     mail: Mapping[int, Mail]
-    placed: Mapping[int, frozenset[int]]  #: message -> folders
+    places: Mapping[int, tuple[str, frozenset[int]]]  #: name and folders of each message
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ class AccountUnderTest:
         return StoredMailbox(
             {row["id"]: (row["path"], row["role"]) for row in folders},
             {row["id"]: _mail(row, paths) for row in rows},
-            {row["id"]: frozenset(row["folders"]) for row in rows},
+            {row["id"]: (row["remote_id"], frozenset(row["folders"])) for row in rows},
         )
 
     async def rows(self) -> frozenset[Row]:
@@ -222,7 +222,7 @@ def _mail(row: asyncpg.Record, paths: Mapping[int, str]) -> Mail:
 def changes_between(before: StoredMailbox, after: StoredMailbox) -> Counter[tuple[int, str]]:
     """Return what the feed should tell of the way from one state to the other, each once.
 
-    A folder's new name changes no message, nor does another UID.
+    A folder's new name changes no message; what the provider calls it now is a change.
     """
     created = [(message, "created") for message in after.mail.keys() - before.mail.keys()]
     deleted = [(message, "deleted") for message in before.mail.keys() - after.mail.keys()]
@@ -237,4 +237,4 @@ def changes_between(before: StoredMailbox, after: StoredMailbox) -> Counter[tupl
 def _visible(state: StoredMailbox, message: int) -> tuple[Any, ...]:
     mail = state.mail[message]
     flags = (mail.is_read, mail.is_starred, mail.is_answered, mail.is_draft)
-    return state.placed[message], mail.sha256, flags
+    return *state.places[message], mail.sha256, flags

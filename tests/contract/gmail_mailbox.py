@@ -115,7 +115,7 @@ class LabelledMailbox:
         answer = {"messages": shown} if shown else {}
         self.account.emulator.faults.add(
             Fault(
-                on=r"/users/me/messages\?(?!.*labelIds)",
+                on=r"/users/me/messages\?(?!.*labelIds=(UNREAD|STARRED))",
                 status=200,
                 body=orjson.dumps(answer | {"resultSizeEstimate": len(shown)}).decode(),
             )

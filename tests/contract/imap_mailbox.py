@@ -26,7 +26,8 @@ ROLES = {
     "Trash": FolderRole.TRASH,
 }
 TAGGED_OK = re.compile(rb"^([A-Z]+\d+) OK\b.*\r\n$")
-LISTED = re.compile(rb"^(\* ESEARCH .*)ALL ([\d:,]+)(.*\r\n)$")
+ESEARCH = re.compile(rb"(\* ESEARCH .*UID) ALL ([\d:,]+) COUNT \d+\r\n")
+SEARCH = re.compile(rb"\* SEARCH ([\d ]+)\r\n")
 
 
 @dataclass(slots=True)
@@ -111,10 +112,7 @@ class ImapMailbox:
 
     def lie(self, lie: Lie) -> None:
         """Leave UIDs out of every search; how many messages there are stays true."""
-        shown = rb"\3" if lie is Lie.EMPTY else None
-        self.proxy.rewrite = self._with_validity(
-            lambda line: LISTED.sub(rb"\1" + shown if shown else _newer_half, line)
-        )
+        self.proxy.rewrite = self._with_validity(lambda line: _lied(lie, line))
 
     def heal(self) -> None:
         """Pass everything on."""
@@ -156,16 +154,23 @@ def _gone_wrong(trouble: Trouble, line: bytes) -> bytes | None:
         return None
     if trouble is Trouble.THROTTLED:
         return TAGGED_OK.sub(rb"\1 NO [LIMIT] Slow down.\r\n", line)
-    return b"\x16\x03\x01\x00\xee\x01 (\r\n"
+    return b"\x16\x03\x01\x00" * 1024 * 1024  # and no end: unknown lines alone are skipped
 
 
-def _newer_half(listed: re.Match[bytes]) -> bytes:
-    """Return a search's answer with the upper half of its ranges, or of its only one."""
-    before, uids, after = listed.groups()
-    ranges = [part.partition(b":")[::2] for part in uids.split(b",")]
-    all_uids = [uid for first, last in ranges for uid in range(int(first), int(last or first) + 1)]
-    kept = all_uids[len(all_uids) // 2 :]
-    return before + b"ALL " + b",".join(b"%d" % uid for uid in kept) + after
+def _lied(lie: Lie, line: bytes) -> bytes:
+    """Return a search's answer without some of its UIDs, and a count that fits."""
+    if found := ESEARCH.fullmatch(line):
+        ranges = [part.partition(b":")[::2] for part in found[2].split(b",")]
+        uids = [uid for low, high in ranges for uid in range(int(low), int(high or low) + 1)]
+    elif found := SEARCH.fullmatch(line):
+        uids = [int(uid) for uid in found[1].split()]
+    else:
+        return line
+    shown = uids[len(uids) // 2 :] if lie is Lie.PARTIAL else []
+    if line.startswith(b"* SEARCH"):
+        return b"* SEARCH%b\r\n" % b"".join(b" %d" % uid for uid in shown)
+    listed = b" ALL " + b",".join(b"%d" % uid for uid in shown) if shown else b""
+    return b"%b%b COUNT %d\r\n" % (found[1], listed, len(shown))
 
 
 @asynccontextmanager

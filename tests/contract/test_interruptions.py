@@ -41,7 +41,7 @@ async def _assert_nothing_is_doubled(account: AccountUnderTest) -> None:
 async def test_a_first_sync_in_slices_of_a_page_ends_in_the_same_state(
     account: AccountUnderTest,
 ) -> None:
-    _fill(account.mailbox, 130)
+    _fill(account.mailbox, 110)
     slices = 1
 
     while await account.slice():
@@ -81,7 +81,7 @@ async def test_a_first_sync_killed_after_any_page_is_made_up_for(
     account: AccountUnderTest,
 ) -> None:
     """A stored cursor is true: what it has passed is stored."""
-    _fill(account.mailbox, 24)
+    _fill(account.mailbox, 12)
     page = 1
 
     while await _killed_after(account, page):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -28,10 +27,6 @@ OF_PROMETHEUS = {"up": {"job", "instance"}}
 SELECTOR = re.compile(r"(?<!\w)([a-z_][a-z0-9_]*)(?:\{([^}]*)\}|(?=[\[\s)<>=]|$))")
 WORDS = {"by", "or", "and", "sum", "max", "min"}  #: of PromQL, where a metric's name could stand
 GROUPED = re.compile(r"\bby \(([^)]*)\)")
-
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
-)
 
 
 def alerts() -> list[Mapping[str, Any]]:
@@ -149,7 +144,6 @@ def test_no_panel_lies_on_another() -> None:
     assert all(0 <= x < 24 for x, _ in cells)
 
 
-@needs_promtool
 def test_prometheus_accepts_every_expression(tmp_path: Path) -> None:
     rules = [{"record": f"panel:{n}", "expr": text} for n, text in enumerate(EXPRESSIONS)]
     file = tmp_path / "expressions.yml"
@@ -177,7 +171,6 @@ FIRES = {
 }
 
 
-@needs_promtool
 @pytest.mark.parametrize("alert", FIRES)
 def test_an_alert_fires_on_what_it_is_for(alert: str, tmp_path: Path) -> None:
     """Each is looked at alone, since a series may rightly set off several."""

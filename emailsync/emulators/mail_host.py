@@ -2,7 +2,7 @@
 
 Speaks lines of JSON with whoever started it, one answer to each. First an order, `{"users":
 [{"email": ..., "password": ..., "messages": N, "seed": S}, ...], "changes_per_s": R, "cut_share":
-C}`, C of the connections being reset, answered by `{"port": N}` once all mail lies there; then
+C}`, C (0 if missing) of the connections being reset, answered by `{"port": N}` once all mail lies there; then
 `{"quiet": Q}`, answered by `{email: messages there, ...}`: when Q is true, nothing changes any
 more, and no connection is reset. It ends when its input does.
 """
@@ -107,7 +107,7 @@ async def main() -> None:
     host = MailHost(server, users, order["changes_per_s"])
     for user, ordered in zip(users, order["users"], strict=True):
         await host.fill(user, ordered["messages"])
-    server.cut_share = order["cut_share"]
+    server.cut_share = order.get("cut_share", 0.0)
     async with server.listening() as port, anyio.create_task_group() as group:
         say({"port": port})
         group.start_soon(host.live)

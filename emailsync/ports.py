@@ -149,7 +149,8 @@ class SessionOpener(Protocol):
         """Connect and log in; leaving the context always closes the connection.
 
         Raises:
-            Unreachable, Throttled, AuthRefused, AuthUnproven, Misconfigured: see errors.py.
+            Unreachable, Throttled, AuthRefused, AuthUnproven, Misconfigured, OperatorMustAct: see
+                errors.py.
         """
 
     async def test(self, account: Account) -> None:
@@ -223,8 +224,8 @@ class ClaimRequest:
     limit: int
     tenant_share: int | None = None  #: leases that one tenant may come to hold; None: any number
     only: Collection[AccountKey] | None = None  #: these accounts, due or not; None: what is due
-
     requested: bool = False  #: what somebody asked for, due or not and whatever its priority
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointVerdict:

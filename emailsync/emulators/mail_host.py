@@ -2,9 +2,9 @@
 
 Speaks lines of JSON with whoever started it, one answer to each. First an order, `{"users":
 [{"email": ..., "password": ..., "messages": N, "seed": S}, ...], "changes_per_s": R, "cut_share":
-C}`, C (0 if missing) of the connections being reset, answered by `{"port": N}` once all mail lies there; then
-`{"quiet": Q}`, answered by `{email: messages there, ...}`: when Q is true, nothing changes any
-more, and no connection is reset. It ends when its input does.
+C}`, C (0 if missing) of the connections being reset, answered by `{"port": N}` once all mail lies
+there; then `{"quiet": Q}`, answered by `{email: messages there, ...}`: when Q is true, nothing
+changes any more, and no connection is reset. It ends when its input does.
 """
 
 import json

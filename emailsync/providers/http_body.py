@@ -5,13 +5,16 @@ again for each further encoding named. This one stops at the limit.
 """
 
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
+
+import anyio.lowlevel
 
 from emailsync.domain.errors import ServerRefused
 from emailsync.providers.http_messages import AnswerTooLarge
 
 ENCODINGS: Final = "gzip"  #: what we ask for (Accept-Encoding), and all that we take
+PIECE_BYTES: Final = 1024 * 1024  #: expanded at a time: more would hold up everybody else
 GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 
 
@@ -34,18 +37,20 @@ async def read_body(
     parts: list[bytes] = []
     room = max_bytes
     async for chunk in chunks:
-        part = decoder.decode(chunk, room + 1)
-        room -= len(part)
-        if room < 0:
-            raise AnswerTooLarge(f"{server}: the answer is larger than {max_bytes} bytes")
-        parts.append(part)
+        for part in decoder.decode(chunk):
+            room -= len(part)
+            if room < 0:
+                raise AnswerTooLarge(f"{server}: the answer is larger than {max_bytes} bytes")
+            parts.append(part)
+            if len(part) == PIECE_BYTES:
+                await anyio.lowlevel.checkpoint()
     decoder.finish()
     return b"".join(parts)
 
 
 class _Identity:
-    def decode(self, chunk: bytes, limit: int) -> bytes:
-        return chunk[:limit]
+    def decode(self, chunk: bytes) -> Iterator[bytes]:
+        yield chunk
 
     def finish(self) -> None:
         pass
@@ -57,16 +62,20 @@ class _Gzip:
         self._damaged = damaged
         self._is_whole = True  # nothing is a whole body as well: a 204's
 
-    def decode(self, chunk: bytes, limit: int) -> bytes:
-        """Return what the chunk expands to, but no more than `limit` bytes, which is not 0."""
-        try:
-            part = self._inflater.decompress(chunk, limit)
-        except zlib.error as error:
-            raise self._damaged() from error
-        if self._inflater.unused_data:
-            raise self._damaged()
-        self._is_whole = self._inflater.eof
-        return part
+    def decode(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what the chunk expands to, in pieces of up to `PIECE_BYTES`."""
+        while True:
+            try:
+                part = self._inflater.decompress(chunk, PIECE_BYTES)
+            except zlib.error as error:
+                raise self._damaged() from error
+            if self._inflater.unused_data:
+                raise self._damaged()
+            self._is_whole = self._inflater.eof
+            yield part
+            if len(part) < PIECE_BYTES or self._is_whole:
+                return
+            chunk = self._inflater.unconsumed_tail
 
     def finish(self) -> None:
         if not self._is_whole:

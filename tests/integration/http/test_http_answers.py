@@ -3,10 +3,14 @@
 import gzip
 import tracemalloc
 import zlib
+from collections.abc import AsyncIterator
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from emailsync.domain.errors import Retryable, ServerRefused, Unreachable
+from emailsync.providers.http_body import read_body
 from emailsync.providers.http_client import HttpClient
 from emailsync.providers.http_messages import AnswerTooLarge, ApiRequest
 from scripted_http import Exchange, scripted
@@ -51,6 +55,27 @@ async def test_a_gzip_bomb_is_refused_before_it_fills_the_memory() -> None:
         tracemalloc.stop()
 
     assert peak < 16 * MB
+
+
+async def test_a_gzip_bomb_does_not_hold_up_everybody_else() -> None:
+    """64 KiB on the wire are 64 MiB in memory, and a quarter of a second of this thread."""
+    packed, turns = bomb(32 * MB), 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield packed
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(others, name="everybody else")
+        await read_body(chunks(), encoding="gzip", max_bytes=32 * MB, server="a.test")
+        group.cancel_scope.cancel()
+
+    assert turns >= 30
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "deflate", "br", "zstd", "compress", "x"])

@@ -21,7 +21,9 @@ from emailsync.providers.graph.items import text
 from emailsync.providers.graph.refusals import CursorExpired, ItemGone
 
 PAGE: Final = 250  #: folders
-MAX_DEPTH: Final = 300  #: Exchange allows as many levels
+MAX_PATH_CHARS: Final = 4_000
+"""Exchange allows 300 levels: 5,000 folders that deep would have 300 MB of paths. Folders further
+down share the path of the one where it ends; they are told apart by their ids."""
 SEPARATOR: Final = "/"
 SELECTION: Final = "id,displayName,parentFolderId,totalItemCount,isHidden"
 SEARCH_FOLDER: Final = "mailsearchfolder"
@@ -95,8 +97,9 @@ class FolderTree:
         items, link = await self._follow(target(f"{self._root}/delta", options))
         entries = {at: _Entry(item) for at, item in items.items() if not is_removed(item)}
         roles = await self._roles(entries, known)
+        paths = _paths(entries)
         seen = tuple(
-            RemoteFolder(remote_id=at, path=_path(at, entries), role=roles.get(at))
+            RemoteFolder(remote_id=at, path=paths[at], role=roles.get(at))
             for at, entry in entries.items()
             if entry.is_synced and entry.name
         )
@@ -164,14 +167,25 @@ class FolderTree:
         ]
 
 
-def _path(remote_id: str, entries: Mapping[str, _Entry]) -> str:
-    """Return the names from the top down to a folder; the root itself is never listed."""
-    names: list[str] = []
-    above: str | None = remote_id
-    while above is not None and len(names) < MAX_DEPTH and (entry := entries.get(above)):
-        names.append(escaped(entry.name or ""))
-        above = entry.parent
-    return SEPARATOR.join(reversed(names))
+def _paths(entries: Mapping[str, _Entry]) -> Mapping[str, str]:
+    """Return the path of each folder, from the top down; the root itself is never listed."""
+    paths: dict[str, str] = {}
+    for at in entries:
+        chain: dict[str, _Entry] = {}  # from the folder up to one whose path is known
+        above: str | None = at
+        while above not in paths and above not in chain and (entry := entries.get(above or "")):
+            chain[above or ""] = entry
+            above = entry.parent
+        path = paths.get(above or "", "")
+        for remote_id, entry in reversed(chain.items()):
+            paths[remote_id] = path = _below(path, entry)
+    return paths
+
+
+def _below(path: str, entry: _Entry) -> str:
+    """Return the path of a folder in the one with this path; at the top that is empty."""
+    name = escaped(entry.name or "")
+    return (f"{path}{SEPARATOR}{name}" if path else name)[:MAX_PATH_CHARS]
 
 
 def _has_news(items: Mapping[str, Mapping[str, Any]], known: Sequence[StoredFolder]) -> bool:
@@ -184,11 +198,7 @@ def _has_news(items: Mapping[str, Mapping[str, Any]], known: Sequence[StoredFold
                 return True
             continue
         parent = stored.get(entry.parent or "")
-        path = f"{parent.path}{SEPARATOR}" if parent else ""
-        if (
-            is_removed(item)
-            or not entry.is_synced
-            or path + escaped(entry.name or "") != folder.path
-        ):
+        path = _below(parent.path if parent else "", entry)
+        if is_removed(item) or not entry.is_synced or path != folder.path:
             return True
     return False

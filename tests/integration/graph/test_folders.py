@@ -7,6 +7,8 @@ import orjson
 
 from emailsync.config import StoreSettings
 from emailsync.emulators.faults import Fault
+from emailsync.emulators.graph.items import ROOT
+from emailsync.providers.graph.folder_tree import MAX_PATH_CHARS
 from graph_account import GraphAccount, graph_account
 from oauth_rig import running_issuers
 
@@ -70,6 +72,26 @@ async def test_names_with_slashes_stay_apart(database_url: str, tmp_path: Path) 
 
     paths = {row["path"] for row in rows} - {"Archive"}
     assert paths == {"A\\/", "A\\//B", "A\\/B", "A\\\\"}
+
+
+async def test_folders_however_deep_have_paths_of_bounded_length_and_are_read_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with graph_account(database_url, tmp_path / "keys", folders=()) as account:
+        above, names = ROOT, []
+        for level in range(40):
+            names.append(f"{level}-{'x' * 200}")
+            above = account.mailbox.create_folder(names[-1], above).id
+        await account.sync()
+        before = await account.row_versions()
+
+        await account.sync()
+
+        rows = await account.connection.fetch("SELECT path FROM folders WHERE path LIKE '0-%'")
+        assert await account.row_versions() == before
+    assert len(rows) == len(names)
+    assert max(len(row["path"]) for row in rows) == MAX_PATH_CHARS
+    assert {row["path"] for row in rows} >= {"/".join(names[:depth]) for depth in range(1, 15)}
 
 
 async def test_what_lies_in_a_hidden_folder_is_gone_and_keeps_its_row_when_it_comes_back(

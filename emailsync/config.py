@@ -60,6 +60,8 @@ def _web_address(value: str) -> str:
         url.scheme != "https" and not _is_loopback_http(url.scheme, url.hostname)
     ):
         raise ValueError("should start with https:// (http:// only on loopback)")
+    if "@" in url.netloc or url.query or url.fragment:
+        raise ValueError("should be scheme, host and path alone, without a user, ? or #")
     return value
 
 

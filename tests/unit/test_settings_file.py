@@ -48,6 +48,8 @@ BAD_FILES = [
     ("[queues.urgent]\nattempts = 1", "queues.urgent", "unknown key"),
     ("[logging]\nlevel = 'loud'", "logging.level", "'debug', 'info', 'warning' or 'error'"),
     ("[oauth.google]\ntoken_url = 'http://evil.example'", "oauth.google.token_url", "https://"),
+    ("[oauth.google]\napi_url = 'https://me:secret@a.example'", "oauth.google.api_url", "user"),
+    ("[oauth.microsoft]\napi_url = 'https://a.example/x?y=z'", "oauth.microsoft.api_url", "?"),
 ]
 
 

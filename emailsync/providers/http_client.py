@@ -11,6 +11,7 @@ import re
 import ssl
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Final, Self
@@ -39,6 +40,12 @@ USER_AGENT: Final = "emailsync (gzip)"  #: Google compresses only for who says s
 BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  #: RFC 6750 section 2.1
 
 
+@lru_cache(maxsize=1)
+def system_tls() -> ssl.SSLContext:
+    """Return the context of all clients: reading the authorities takes tens of milliseconds."""
+    return tls_context()
+
+
 class HttpClient:
     """Sends requests to one host and no other. Used as an async context manager."""
 
@@ -47,13 +54,13 @@ class HttpClient:
 
         Args:
             base_url: of the API, from the settings or the provider's public one.
-            tls: a context of its own, because ALPN is set on it; None: the system's authorities.
+            tls: a context for HTTP alone, because ALPN is set on it; None: `system_tls`.
         """
         self._base = base_url.rstrip("/")
         self._origin = _origin(httpx.URL(self._base))
         self.host = httpx.URL(self._base).host  #: for messages
         self._client = httpx.AsyncClient(
-            verify=tls or tls_context(),
+            verify=tls or system_tls(),
             http2=False,
             trust_env=False,
             follow_redirects=False,

@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 
+import anyio.to_thread
+
 from emailsync.config import LiveSettings
 from emailsync.domain.accounts import ProviderType
 from emailsync.ports import Clock, CredentialVault, SessionOpener
 from emailsync.providers.gmail.opener import GMAIL_HOST, GmailOpener
 from emailsync.providers.graph.addressing import PUBLIC_API
 from emailsync.providers.graph.opener import GraphOpener
-from emailsync.providers.http_client import HttpClient
+from emailsync.providers.http_client import HttpClient, system_tls
 from emailsync.providers.imap.opener import ImapOpener
 from emailsync.providers.network import HostResolver, NetworkPolicy, tls_context
 from emailsync.providers.oauth.audiences import Audience
@@ -26,6 +28,9 @@ async def session_openers(
     policy = NetworkPolicy(
         allowed_ports=imap.allowed_ports, allow_private_hosts=imap.allow_private_hosts
     )
+    # Not on the loop: each reading of the system's authorities would hold it up.
+    imap_tls = await anyio.to_thread.run_sync(tls_context, imap.ca_file)
+    await anyio.to_thread.run_sync(system_tls)
     with closing(HostResolver(policy)) as resolver:
         async with (
             oauth_tokens(settings, vault, clock) as tokens,
@@ -33,9 +38,7 @@ async def session_openers(
             _graph(settings, tokens) as graph,
         ):
             yield {
-                ProviderType.IMAP: ImapOpener(
-                    settings, resolver, tls_context(imap.ca_file), tokens
-                ),
+                ProviderType.IMAP: ImapOpener(settings, resolver, imap_tls, tokens),
                 ProviderType.GOOGLE: gmail,
                 ProviderType.MICROSOFT: graph,
             }

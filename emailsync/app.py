@@ -4,6 +4,7 @@ Everything is built here and given to whoever needs it; no other module knows al
 database that is away at the start is waited for, with the health pages already up.
 """
 
+import gc
 import math
 import signal
 import socket
@@ -236,6 +237,7 @@ class Daemon:
                 keep_counting, database, queues, self._live, self._metrics, name="counting"
             )
             group.start_soon(keep_tidy, database, self._live, self._clock, name="retention")
+            _spare_the_collector()
             self._manager.ready()
             self._manager.status("syncing")
             log.info(
@@ -321,6 +323,15 @@ class Daemon:
             if ignored:
                 log.warning("config.restart_needed", keys=ignored)
         self._manager.ready()
+
+
+def _spare_the_collector() -> None:
+    """Keep what the program is made of out of the garbage collector's rounds: it is never garbage.
+
+    To go through all of it held the event loop up for 80 ms, every few seconds of a first sync.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from emailsync.domain.mail import ParsedMessage
+from emailsync.loop_rounds import Rounds
 from emailsync.mime.fast import Refused, parse_fast
 from emailsync.mime.second_core import SecondCore
 from emailsync.mime.tolerant import parse_headers_only
@@ -49,6 +50,7 @@ class MimeParser:
         self._settings = worker_settings or WorkerSettings()
         self._slots = asyncio.Semaphore(workers)
         self._idle: list[WorkerProcess] = []
+        self._rounds = Rounds()
         self._background = asyncio.TaskGroup()
         self._second_core = SecondCore(self._settings, cores=cores or len(os.sched_getaffinity(0)))
 
@@ -106,14 +108,34 @@ class MimeParser:
         parsed: MutableMapping[int, ParsedMessage],
     ) -> None:
         if not self._second_core.claim(len(waiting), self._background):
-            await _parse_in_turns(raws, waiting, parsed)
+            await self._parse_in_turns(raws, waiting, parsed)
             return
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._second_core.take_part(raws, waiting, parsed))
-                await _parse_in_turns(raws, waiting, parsed)
+                await self._parse_in_turns(raws, waiting, parsed)
         finally:
             self._second_core.release()
+
+    async def _parse_in_turns(
+        self,
+        raws: Sequence[bytes],
+        waiting: deque[int],
+        parsed: MutableMapping[int, ParsedMessage],
+    ) -> None:
+        """Parse from the beginning of `waiting` until it is empty, letting others have their turns.
+
+        In each round of the loop one page has a share, however many are being parsed.
+        """
+        share_ends = 0.0
+        while waiting:
+            if perf_counter() >= share_ends:
+                await self._rounds.next()
+                share_ends = perf_counter() + _LOOP_SHARE_S
+                continue  # another one may have taken what waited
+            position = waiting.popleft()
+            with suppress(Refused):
+                parsed[position] = await _parse_here(raws[position])
 
     async def _parse_rest(
         self, raws: Sequence[bytes], parsed: dict[int, ParsedMessage], *, careful: bool
@@ -158,20 +180,6 @@ class MimeParser:
                 return worker
             await worker.kill()
         return await WorkerProcess.start(self._settings)
-
-
-async def _parse_in_turns(
-    raws: Sequence[bytes], waiting: deque[int], parsed: MutableMapping[int, ParsedMessage]
-) -> None:
-    """Parse from the beginning of `waiting` until it is empty, letting others have their turns."""
-    share_ends = perf_counter() + _LOOP_SHARE_S
-    while waiting:
-        position = waiting.popleft()
-        with suppress(Refused):
-            parsed[position] = await _parse_here(raws[position])
-        if perf_counter() >= share_ends:
-            await asyncio.sleep(0)
-            share_ends = perf_counter() + _LOOP_SHARE_S
 
 
 async def _parse_here(raw: bytes) -> ParsedMessage:

@@ -16,6 +16,7 @@ from emailsync.domain.errors import LeaseLost
 from emailsync.domain.folders import AccountCursor
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.pages import PageResult, ReadyPage
+from emailsync.loop_rounds import Rounds
 from emailsync.ports import Account, Turn
 from emailsync.store.database import Connection, Database, is_data_error
 from emailsync.store.page_writer import PageWriter, is_all_new
@@ -35,6 +36,7 @@ class PostgresMailStore:
         self._keys = keys
         self._settings = settings
         self._statistics = PlannerStatistics(database)
+        self._rounds = Rounds()
         self._ahead = 0  #: pages that hold a connection and may have to wait for their turn
 
     async def load_account(self, job: SyncJob) -> Account:
@@ -133,7 +135,9 @@ class PostgresMailStore:
 
     def _writer(self, connection: Connection, lease: Lease, *, careful: bool) -> PageWriter:
         keep_raw = self._settings.current.store.raw
-        return PageWriter(connection, lease.key, keep_raw=keep_raw, careful=careful)
+        return PageWriter(
+            connection, lease.key, keep_raw=keep_raw, careful=careful, rounds=self._rounds
+        )
 
     @property
     def _lease_s(self) -> int:

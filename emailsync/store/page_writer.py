@@ -3,9 +3,9 @@
 Knows the schema and nothing of leases, retries or providers.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from asyncpg import Record
 
@@ -23,7 +23,9 @@ from emailsync.domain.pages import (
     ReadyPage,
     Unfetchable,
 )
+from emailsync.loop_rounds import Rounds
 from emailsync.store.database import Connection, is_data_error
+from emailsync.store.inserting import Inserted, Inserter
 from emailsync.store.queries import load_queries
 from emailsync.store.rows import (
     LARGE_RAW_BYTES,
@@ -51,18 +53,17 @@ BESIDE_CURSORS: Final = {field.name for field in fields(PageChanges)} - {
 }
 
 
-class Inserted(NamedTuple):
-    """What became of messages that were taken for new."""
-
-    ids: Sequence[int]
-    complete: Collection[str]  #: remote ids of those that got all their placements
-
-
 class PageWriter:
     """Writes for one account in one transaction, which holds the account's lease."""
 
     def __init__(
-        self, connection: Connection, key: AccountKey, *, keep_raw: bool, careful: bool
+        self,
+        connection: Connection,
+        key: AccountKey,
+        *,
+        keep_raw: bool,
+        careful: bool,
+        rounds: Rounds | None = None,
     ) -> None:
         """Take a connection inside a transaction.
 
@@ -71,11 +72,13 @@ class PageWriter:
             key: the account.
             keep_raw: whether the message's own bytes are stored.
             careful: a message was refused before: find it by halves and put it aside.
+            rounds: in which all writers of the daemon encode what they insert.
         """
         self._connection = connection
         self._key = (key.tenant_id, key.account_id)
         self._keep_raw = keep_raw
         self._careful = careful
+        self._inserter = Inserter(connection, key, keep_raw=keep_raw, rounds=rounds or Rounds())
         self._kinds: Kinds = {}
         self._recorded: set[int] = set()  #: the feed has them as created
         self._quarantined = 0
@@ -182,6 +185,11 @@ class PageWriter:
         if changes.unfetchable:
             await self._put_aside_unfetchable(changes.unfetchable)
 
+    async def _insert(self, messages: Sequence[ReadyMessage], *vanished: Sequence[Any]) -> Inserted:
+        inserted = await self._inserter.insert(messages, *vanished)
+        self._recorded.update(inserted.ids)
+        return inserted
+
     async def _store(self, messages: Sequence[ReadyMessage]) -> Kinds:
         """Store messages: new ones in one statement, the rest only where it differs."""
         kinds = await self._take_over_vanished(messages)
@@ -195,32 +203,6 @@ class PageWriter:
             for message in filter(is_large, messages):
                 await self._store_large_raw(message.fetched)
         return kinds
-
-    async def _insert(
-        self,
-        messages: Sequence[ReadyMessage],
-        hashes: Sequence[bytes] = (),
-        names: Sequence[str] = (),
-    ) -> Inserted:
-        places = {item.fetched.remote_id: item.fetched.placements for item in messages}
-        parts = {item.fetched.remote_id: item.parsed.attachments for item in messages}
-        rows = await self._fetch(
-            "insert_messages",
-            *self._key,
-            *message_columns(messages, keep_raw=self._keep_raw),
-            *placement_columns(places),
-            *attachment_columns(parts),
-            hashes,
-            names,
-        )
-        complete = {
-            row["remote_id"]
-            for row in rows
-            if row["placements"] == len(folders_of(places[row["remote_id"]]))
-        }
-        ids = [row["id"] for row in rows]
-        self._recorded.update(ids)
-        return Inserted(ids, complete)
 
     async def _store_or_quarantine(self, messages: Sequence[ReadyMessage]) -> Kinds:
         """Store what can be stored: halve what was refused down to the messages at fault."""

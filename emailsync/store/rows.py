@@ -3,7 +3,7 @@
 Every text, JSON and date of a message passes text.py here; nothing here talks to Postgres.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, Final
 
@@ -16,6 +16,9 @@ Columns = Sequence[Sequence[Any]]
 
 LARGE_RAW_BYTES: Final = 4 * 1024 * 1024
 """More than this in one parameter stalls the event loop: 32 MB took 150 ms to encode and send."""
+
+STATEMENT_BYTES: Final = 512 * 1024
+"""Of raw messages: to encode them, and what was parsed of them, takes some milliseconds."""
 
 MESSAGE_COLUMNS: Final = 28
 FLAG_COLUMNS: Final = 5
@@ -38,6 +41,21 @@ def message_columns(messages: Iterable[ReadyMessage], *, keep_raw: bool) -> Colu
 def is_large(message: ReadyMessage) -> bool:
     """Tell whether the raw bytes have to be sent in pieces."""
     return message.fetched.raw is not None and len(message.fetched.raw) > LARGE_RAW_BYTES
+
+
+def in_parts(messages: Sequence[ReadyMessage]) -> Iterator[Sequence[ReadyMessage]]:
+    """Yield the messages in parts that one statement takes, as few as possible."""
+    part: list[ReadyMessage] = []
+    part_bytes = 0
+    for message in messages:
+        raw_bytes = len(message.fetched.raw or b"")
+        if part and part_bytes + raw_bytes > STATEMENT_BYTES:
+            yield part
+            part, part_bytes = [], 0
+        part.append(message)
+        part_bytes += raw_bytes
+    if part:
+        yield part
 
 
 def flag_row(flags: Flags) -> tuple[bool, bool, bool, bool, str]:

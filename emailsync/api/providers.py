@@ -37,9 +37,8 @@ from emailsync.domain.access import Grant, Scope
 from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
 from emailsync.domain.errors import Misconfigured, SyncError
 from emailsync.providers.account_settings import check_settings, secret_of
-from emailsync.store.accounts import MAX_ID, AccountFilter, AccountInfo, NewAccount
+from emailsync.store.accounts import FIRST, MAX_ID, AccountFilter, AccountInfo, NewAccount
 
-FIRST: Final = AccountKey(TenantId(""), AccountId(UUID(int=0)))
 KEY: Final = TypeAdapter(tuple[str, UUID])
 RUN: Final = TypeAdapter(tuple[RowId])
 REACH: Final = frozenset({"host", "port", "security", "username"})  #: where a password is sent to

@@ -29,6 +29,7 @@ from emailsync.store.text import pg_json, pg_text
 
 SQL: Final = load_queries("accounts")
 MAX_ID: Final = 2**63 - 1
+FIRST: Final = AccountKey(TenantId(""), AccountId(UUID(int=0)))  #: before all that there are
 API_HOSTS: Final = {
     ProviderType.GOOGLE: "gmail.googleapis.com",
     ProviderType.MICROSOFT: "graph.microsoft.com",
@@ -118,6 +119,7 @@ class AccountFilter:
     """Which accounts are listed; None: whatever it is. The order of fields is the statement's."""
 
     tenant_id: TenantId | None = None
+    account_id: UUID | None = None
     provider_type: ProviderType | None = None
     status: AccountStatus | None = None
     email_address: str | None = None
@@ -183,31 +185,31 @@ class AccountStore:
 
     async def list_all(self, tenant_id: TenantId | None = None) -> Sequence[AccountInfo]:
         """Return all accounts, or those of one tenant, ordered by tenant and address."""
-        return await self._accounts(tenant_id, None, None)
+        accounts = await self.page(AccountFilter(tenant_id=tenant_id))
+        return sorted(
+            accounts,
+            key=lambda each: (each.key.tenant_id, each.email_address, each.provider_type),
+        )
 
     async def find(self, email_or_id: str) -> Sequence[AccountInfo]:
         """Return the accounts that an operator means: several tenants may have one address."""
         try:
-            return await self._accounts(None, [UUID(email_or_id)], None)
+            return await self.page(AccountFilter(account_id=UUID(email_or_id)))
         except ValueError:
-            return await self._accounts(None, None, pg_text(email_or_id))
+            return await self.page(AccountFilter(email_address=pg_text(email_or_id)))
 
     async def get(self, account_id: AccountId, tenant_id: TenantId | None) -> AccountInfo | None:
         """Return an account, of one tenant if that is given; None: there is none."""
-        return next(iter(await self._accounts(tenant_id, [account_id], None)), None)
+        wanted = AccountFilter(tenant_id=tenant_id, account_id=account_id)
+        return next(iter(await self.page(wanted)), None)
 
     async def page(
-        self, wanted: AccountFilter, *, after: AccountKey, limit: int
+        self, wanted: AccountFilter, *, after: AccountKey = FIRST, limit: int | None = None
     ) -> Sequence[AccountInfo]:
-        """Return up to `limit` accounts behind a key, in the order of keys."""
+        """Return up to `limit` accounts behind a key, or all, in the order of keys."""
         async with self._database.connection() as connection:
-            keys = await connection.fetch(
-                SQL["page"], after.tenant_id, after.account_id, limit, *astuple(wanted)
-            )
-            ids = [row["id"] for row in keys]
-            rows = await connection.fetch(SQL["accounts"], wanted.tenant_id, ids, None)
-        found = {(row["tenant_id"], row["id"]): row for row in rows}
-        return [_account(found[key]) for each in keys if (key := tuple(each)) in found]
+            rows = await _account_rows(connection, wanted, after, limit)
+        return [_account(row) for row in rows]
 
     async def change(
         self,
@@ -286,23 +288,17 @@ class AccountStore:
     async def explain(self, key: AccountKey) -> Explanation | None:
         """Return what is known of an account; None: there is none."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(SQL["accounts"], key.tenant_id, [key.account_id], None)
-            if row is None:
+            wanted = AccountFilter(tenant_id=key.tenant_id, account_id=key.account_id)
+            rows = await _account_rows(connection, wanted, FIRST, None)
+            if not rows:
                 return None
             facts = await connection.fetchrow(SQL["completeness"], key.tenant_id, key.account_id)
             assert facts is not None
             return Explanation(
-                account=_account(row),
+                account=_account(rows[0]),
                 runs=await _runs(connection, key, 5, MAX_ID),
                 **dict(facts),
             )
-
-    async def _accounts(
-        self, tenant_id: TenantId | None, ids: Sequence[UUID] | None, email: str | None
-    ) -> Sequence[AccountInfo]:
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(SQL["accounts"], tenant_id, ids, email)
-        return [_account(row) for row in rows]
 
     async def _change(self, name: str, key: AccountKey, *values: Any) -> bool:
         async def work(connection: Connection) -> bool:
@@ -321,6 +317,14 @@ def endpoint_of(
     if provider_type is ProviderType.IMAP:
         return pg_text(f"{settings['host']}:{settings['port']}".lower())
     return API_HOSTS[provider_type] if api_url is None else urlsplit(api_url).netloc.lower()
+
+
+async def _account_rows(
+    connection: Connection, wanted: AccountFilter, after: AccountKey, limit: int | None
+) -> Sequence[Record]:
+    return await connection.fetch(
+        SQL["accounts"], after.tenant_id, after.account_id, limit, *astuple(wanted)
+    )
 
 
 async def _runs(

@@ -22,20 +22,10 @@ SELECT pg_notify(
     'emailsync_wake', json_build_object('tenant', $1::text, 'account', $2::uuid)::text
 )
 
--- name: page
--- Return the keys of up to $3 accounts behind the key ($1, $2), in the order of keys: those of the
--- tenant $4, the type $5, the status $6 and the address $7, where these are given.
--- Plan: provider_configs_pkey.
-SELECT tenant_id, id FROM provider_configs
-WHERE (tenant_id, id) > ($1::text, $2::uuid) AND removed_at IS NULL
-    AND ($4::text IS NULL OR tenant_id = $4) AND ($5::text IS NULL OR provider_type = $5)
-    AND ($6::text IS NULL OR status = $6)
-    AND ($7::text IS NULL OR lower(email_address) = lower($7))
-ORDER BY tenant_id, id LIMIT $3
-
 -- name: accounts
--- Return accounts with their endpoints' circuits, and the time: of the tenant $1, with the ids $2, with
--- the address $3, where those are given.
+-- Return up to $3 accounts behind the key ($1, $2), in the order of keys, with their endpoints' circuits
+-- and the time: those of the tenant $4, with the id $5, the type $6, the status $7 and the address $8,
+-- where these are given. Plan: provider_configs_pkey, provider_configs_id_idx.
 SELECT tenant_id, id, account.provider_type, email_address, settings, account.endpoint, status,
     is_active, sync_priority, last_synced_at, next_sync_at, attempt, sync_error_count, last_error,
     last_error_class, last_error_at, circuit_state, circuit_failures, circuit_retry_at, lease_owner,
@@ -44,9 +34,11 @@ SELECT tenant_id, id, account.provider_type, email_address, settings, account.en
 FROM provider_configs AS account
 LEFT JOIN circuits ON circuits.provider_type = account.provider_type
     AND circuits.endpoint = account.endpoint
-WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::uuid[] IS NULL OR id = ANY ($2))
-    AND ($3::text IS NULL OR lower(email_address) = lower($3)) AND removed_at IS NULL
-ORDER BY tenant_id, email_address, account.provider_type
+WHERE (tenant_id, id) > ($1::text, $2::uuid) AND removed_at IS NULL
+    AND ($4::text IS NULL OR tenant_id = $4) AND ($5::uuid IS NULL OR id = $5)
+    AND ($6::text IS NULL OR account.provider_type = $6) AND ($7::text IS NULL OR status = $7)
+    AND ($8::text IS NULL OR lower(email_address) = lower($8))
+ORDER BY tenant_id, id LIMIT $3
 
 -- name: pause
 -- Stop syncing the account.

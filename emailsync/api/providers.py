@@ -16,7 +16,7 @@ from emailsync.api.backend import Reach
 from emailsync.api.dispatch import reply
 from emailsync.api.endpoints import Access, Call, Content, Endpoint, Nothing, Table
 from emailsync.api.explaining import reasons
-from emailsync.api.fields import PageQuery, ProviderPath, RowId
+from emailsync.api.fields import PageQuery, ProviderPath, RowId, TenantText
 from emailsync.api.paging import decode, page
 from emailsync.api.problems import MEDIA_TYPE, Fault, Refused, not_found
 from emailsync.api.provider_models import (
@@ -34,12 +34,12 @@ from emailsync.api.provider_models import (
 from emailsync.config import LiveSettings
 from emailsync.crypto import Secret
 from emailsync.domain.access import Grant, Scope
-from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
+from emailsync.domain.accounts import AccountId, AccountKey, ProviderType
 from emailsync.domain.errors import Misconfigured, SyncError
 from emailsync.providers.account_settings import check_settings, secret_of
 from emailsync.store.accounts import FIRST, MAX_ID, AccountFilter, AccountInfo, NewAccount
 
-KEY: Final = TypeAdapter(tuple[str, UUID])
+KEY: Final = TypeAdapter(tuple[TenantText, UUID])
 RUN: Final = TypeAdapter(tuple[RowId])
 REACH: Final = frozenset({"host", "port", "security", "username"})  #: where a password is sent to
 TEST_WITHIN_S: Final = 30.0
@@ -99,7 +99,7 @@ class Providers:
         after = FIRST
         if asked.cursor is not None:
             tenant_id, account_id = decode(asked.cursor, KEY)
-            after = AccountKey(TenantId(tenant_id), AccountId(account_id))
+            after = AccountKey(tenant_id, AccountId(account_id))
         found = await self._reach().accounts.page(wanted, after=after, limit=asked.limit + 1)
         accounts, cursor = page(found, asked.limit, _sort_key)
         return reply(

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from emailsync.api.backend import Reach
 from emailsync.api.dispatch import reply
 from emailsync.api.endpoints import Access, Call, Endpoint, Nothing, Sent, Table
-from emailsync.api.fields import NO_NUL, PageQuery, TenantPath
+from emailsync.api.fields import NO_NUL, PageQuery, TenantPath, TenantText
 from emailsync.api.paging import decode, page
 from emailsync.api.problems import MEDIA_TYPE, Refused, not_found
 from emailsync.api.provider_models import PRIORITY_NAMES
@@ -19,7 +19,7 @@ from emailsync.domain.errors import Misconfigured
 from emailsync.store.tenants import TenantChange, TenantInfo
 
 ERASED_WITHIN_S: Final = 10.0
-KEY: Final = TypeAdapter(tuple[str])
+KEY: Final = TypeAdapter(tuple[TenantText])
 MAX_WEIGHT: Final = 1_000
 
 
@@ -96,7 +96,7 @@ class Tenants:
     async def list(self, call: Call[Nothing, PageQuery, Nothing]) -> Response:
         """Return a page of tenants."""
         asked = call.query
-        (after,) = ("",) if asked.cursor is None else decode(asked.cursor, KEY)
+        after = "" if asked.cursor is None else decode(asked.cursor, KEY)[0]
         found = await self._reach().tenants.page(after=after, limit=asked.limit + 1)
         tenants, cursor = page(found, asked.limit, lambda tenant: (tenant.id,))
         return reply(TenantPage(items=[_shown(each) for each in tenants], next_cursor=cursor))

@@ -15,7 +15,7 @@ from asyncpg import Record
 from emailsync.domain.accounts import TenantId
 from emailsync.store.database import Database
 from emailsync.store.queries import load_queries
-from emailsync.store.text import LATEST
+from emailsync.store.text import LATEST, pg_time
 
 SQL: Final = load_queries("reading")
 JSON_COLUMNS: Final = ("to_addresses", "cc_addresses", "bcc_addresses", "reply_to", "headers")
@@ -70,7 +70,7 @@ class MailReader:
         """Return up to `limit` messages behind `after`, the latest first, by column."""
         values: list[Any] = [
             selected.tenant_id,
-            after.listed_at,
+            pg_time(after.listed_at),
             after.message_id,
             limit,
             selected.folder_id,

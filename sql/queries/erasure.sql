@@ -1,6 +1,7 @@
 -- sql/queries/erasure.sql: accounts and tenants that are removed for good. A mark comes first, which
 -- ends everybody's work on them at once; rows follow in bounded numbers, so that no transaction grows
--- with a mailbox; the marked row goes last, so that whoever is interrupted can go on.
+-- with a mailbox; the marked row goes last, so that whoever is interrupted can go on. Rows are named by
+-- where they lie (ctid), for which there is one way to find them; one that moves is found next time.
 
 -- name: mark_account
 -- Nobody syncs or sees the account any more, and its credentials are gone.
@@ -36,9 +37,9 @@ SELECT id FROM tenants WHERE removed_at IS NOT NULL
 -- Erase up to $3 messages of the account with all that hangs on them, and tell the feed: whoever
 -- follows it has to hear that they are gone. Plan: messages_provider_idx.
 WITH erased AS (
-    DELETE FROM messages WHERE (tenant_id, id) IN (
-        SELECT tenant_id, id FROM messages WHERE tenant_id = $1 AND provider_id = $2 LIMIT $3
-    )
+    DELETE FROM messages WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
+        SELECT ctid FROM messages WHERE tenant_id = $1 AND provider_id = $2 LIMIT $3
+    ))
     RETURNING id, deleted_at
 ), told AS (
     INSERT INTO changes (tenant_id, provider_id, message_id, kind)
@@ -49,9 +50,9 @@ SELECT count(*), pg_notify('emailsync_changes', $1) FROM erased
 -- name: erase_runs
 -- Erase up to $3 runs of the account. Plan: sync_runs_provider_idx.
 WITH erased AS (
-    DELETE FROM sync_runs WHERE (tenant_id, id) IN (
-        SELECT tenant_id, id FROM sync_runs WHERE tenant_id = $1 AND provider_id = $2 LIMIT $3
-    )
+    DELETE FROM sync_runs WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
+        SELECT ctid FROM sync_runs WHERE tenant_id = $1 AND provider_id = $2 LIMIT $3
+    ))
     RETURNING id
 )
 SELECT count(*) FROM erased
@@ -59,9 +60,9 @@ SELECT count(*) FROM erased
 -- name: erase_quarantine
 -- Erase up to $3 messages that were set aside. Plan: quarantine_remote_id_idx.
 WITH erased AS (
-    DELETE FROM quarantine WHERE (tenant_id, id) IN (
-        SELECT tenant_id, id FROM quarantine WHERE tenant_id = $1 AND provider_id = $2 LIMIT $3
-    )
+    DELETE FROM quarantine WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
+        SELECT ctid FROM quarantine WHERE tenant_id = $1 AND provider_id = $2 LIMIT $3
+    ))
     RETURNING id
 )
 SELECT count(*) FROM erased
@@ -73,9 +74,9 @@ DELETE FROM provider_configs WHERE tenant_id = $1 AND id = $2 AND removed_at IS 
 -- name: erase_changes
 -- Erase up to $2 entries of the feed of the tenant $1. Plan: changes_pkey.
 WITH erased AS (
-    DELETE FROM changes WHERE (tenant_id, xact, seq) IN (
-        SELECT tenant_id, xact, seq FROM changes WHERE tenant_id = $1 LIMIT $2
-    )
+    DELETE FROM changes WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
+        SELECT ctid FROM changes WHERE tenant_id = $1 LIMIT $2
+    ))
     RETURNING seq
 )
 SELECT count(*) FROM erased

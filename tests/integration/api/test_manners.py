@@ -2,14 +2,17 @@
 
 import json
 import socket
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httpx
 import pytest
 
 from api_rig import ACME, ADMIN, ApiRig
 from emailsync.api.dispatch import MAX_BODY_BYTES
+from emailsync.api.paging import encode
 from problems import refused
 
 PUT = ("PUT", "/tenants/acme")
@@ -179,3 +182,30 @@ async def test_what_is_no_http_harms_nobody(api: ApiRig) -> None:
             connection.sendall(garbage)
 
     assert (await api.get("/health")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/providers", ("a\0b", str(UUID(int=0)))),
+        ("/providers", ("", str(UUID(int=0)))),
+        ("/providers", ("acme", "x")),
+        ("/tenants", ("a\0b",)),
+        ("/tenants", (1,)),
+        ("/tenants/acme/messages", ("2026-01-01T00:00:00", 1)),
+        ("/tenants/acme/messages", ("2026-01-01T00:00:00Z", 2**63)),
+    ],
+)
+async def test_a_cursor_that_somebody_made_is_refused(
+    api: ApiRig, path: str, key: Sequence[object]
+) -> None:
+    refused(await api.get(path, params={"cursor": encode(key)}), 422)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_a_cursor_of_the_ends_of_time_is_one(api: ApiRig, moment: str) -> None:
+    cursor = encode((moment, 1))
+
+    listed = await api.get("/tenants/acme/messages", params={"cursor": cursor})
+
+    assert listed.status_code == 200

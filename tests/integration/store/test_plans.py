@@ -3,8 +3,6 @@
 Seeded rows are analysed, as autovacuum or the store itself does after the first hundred messages.
 """
 
-import json
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import asyncpg
@@ -13,6 +11,7 @@ import pytest
 from emailsync.store.database import Database
 from emailsync.store.queries import load_queries
 from emailsync.store.statistics import PlannerStatistics
+from plans import MAIL, scans
 from store_rig import StoreRig, add_account
 
 LEASES = load_queries("leases")
@@ -25,39 +24,6 @@ SELECT 'acme', 'imap', number || '@example.test', 'imap.example.test:993', 1 + n
     now() + make_interval(secs => CASE WHEN number % 100 = 0 THEN -number ELSE number END)
 FROM generate_series(1, 20000) AS number
 """
-MAIL = """
-WITH stored AS (
-    INSERT INTO messages (tenant_id, provider_id, remote_id, size_bytes, raw_sha256, deleted_at)
-    SELECT tenant_id, id, 'name ' || number, 1, sha256(number::text::bytea),
-        CASE WHEN number % 20 = 0 THEN now() END
-    FROM provider_configs, generate_series(1, $1) AS number
-    RETURNING id, deleted_at
-)
-INSERT INTO message_folders (tenant_id, folder_id, message_id, uid)
-SELECT 'acme', folders.id, stored.id, stored.id FROM stored, folders WHERE deleted_at IS NULL
-"""
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
-
-
-async def scans(
-    database: Database, statement: str, values: Sequence[Any]
-) -> dict[str, list[tuple[str, str]]]:
-    """Return index and condition of every scan of a table, by table."""
-    async with database.connection() as connection:
-        text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *values)
-    found: dict[str, list[tuple[str, str]]] = {}
-    for node in nodes(json.loads(text)[0]["Plan"]):
-        if "Scan" in node["Node Type"] and "Relation Name" in node:
-            (source,) = node.get("Plans", [node]) if "Bitmap" in node["Node Type"] else [node]
-            index = source.get("Index Name", node["Node Type"])
-            condition = source.get("Index Cond", "")
-            found.setdefault(node["Relation Name"], []).append((index, condition))
-    return found
 
 
 @pytest.fixture

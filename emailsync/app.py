@@ -206,7 +206,8 @@ class Daemon:
                     instance_id=instance_name(self._settings),
                 )
             )
-            self._backend = self._backend_on(self._database, syncing)
+            shared = await stack.enter_async_context(self._database.share(API_CONNECTIONS))
+            self._backend = self._backend_on(shared, syncing)
             await self._sync(url, self._database, syncing)
             self._backend = self._database = None
 
@@ -252,8 +253,7 @@ class Daemon:
             group.cancel_scope.cancel()
         self._pipeline = None
 
-    def _backend_on(self, database: Database, syncing: Syncing) -> Backend:
-        shared = database.share(API_CONNECTIONS)
+    def _backend_on(self, shared: Database, syncing: Syncing) -> Backend:
         return Backend(
             accounts=AccountStore(shared, self._keys),
             tenants=TenantStore(shared, self._live),
@@ -328,10 +328,13 @@ class Daemon:
 def _spare_the_collector() -> None:
     """Keep what the program is made of out of the garbage collector's rounds: it is never garbage.
 
-    To go through all of it held the event loop up for 80 ms, every few seconds of a first sync.
+    To go through all of it held the event loop up for 80 ms, every few seconds of a first sync. The
+    rest is looked through more rarely, since a page in memory has more objects than the usual
+    thresholds and hardly a cycle.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
 
 
 @contextmanager

@@ -117,14 +117,33 @@ class _StatelessConnection(asyncpg.Connection):
 class Database:
     """A bounded pool. Not more than one connection a task: a second one could wait for ever."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, share: int | None = None) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, share: int = 0) -> None:
+        """Use a pool.
+
+        Args:
+            pool: open.
+            share: how many connections may be used at once, and are kept for the next one to come;
+                0: all there are, and none is kept.
+        """
         self._pool = pool
-        self._share = asyncio.Semaphore(share or pool.get_max_size())
+        self._keeps = share > 0
+        self._kept: list[Connection] = []
+        self._places = asyncio.Semaphore(share or pool.get_max_size())
         self.spare = pool.get_max_size() // 4  #: connections that may be held without working
 
-    def share(self, connections: int) -> "Database":
-        """Return the same pool for somebody who may use so many connections at once."""
-        return Database(self._pool, share=connections)
+    @asynccontextmanager
+    async def share(self, connections: int) -> AsyncIterator["Database"]:
+        """Lend the pool to somebody who may use so many connections at once and answers quickly.
+
+        His connections stay out of the pool: to give one back takes three rounds of the event loop,
+        which a full sync load makes long.
+        """
+        shared = Database(self._pool, share=connections)
+        try:
+            yield shared
+        finally:
+            for connection in shared._kept:
+                await self._pool.release(connection)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -134,10 +153,7 @@ class Database:
             StoreUnavailable: none was free in time, or the server failed.
         """
         try:
-            async with (
-                self._turn(),
-                self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
-            ):
+            async with self._place(), self._taken() as connection:
                 yield connection
         except Exception as error:
             if isinstance(error, READ_ONLY):
@@ -147,14 +163,30 @@ class Database:
             raise
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _place(self) -> AsyncIterator[None]:
         """Wait for a place among those who share the pool, as long as for a connection."""
         async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
-            await self._share.acquire()
+            await self._places.acquire()
         try:
             yield
         finally:
-            self._share.release()
+            self._places.release()
+
+    @asynccontextmanager
+    async def _taken(self) -> AsyncIterator[Connection]:
+        """Take a connection that was kept, or one of the pool's; one that failed is not kept."""
+        connection = self._kept.pop() if self._kept else None
+        if connection is None or connection.is_closed():
+            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        is_kept = False
+        try:
+            yield connection
+            is_kept = self._keeps
+        finally:
+            if is_kept:
+                self._kept.append(connection)
+            else:
+                await self._pool.release(connection)
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` in one transaction, whole again when it only lost a race; see `persist`."""

@@ -1,6 +1,8 @@
 """What a failing server means, and that no connection is waited for without end."""
 
+import asyncio
 import ssl
+from contextlib import suppress
 
 import anyio
 import asyncpg
@@ -200,3 +202,60 @@ async def test_a_transaction_that_lost_its_connection_says_what_it_lost_it_by(
         await rig.database.transact(work)
 
     assert "__aexit__" not in caught.value.message
+
+
+async def test_a_share_of_the_pool_is_no_larger_than_it_may_be(database_url: str) -> None:
+    """Who waits for a place goes on as soon as another one has left."""
+    async with open_database(database_url, pool_max=4) as database, database.share(2) as shared:
+        at_once, most = 0, 0
+
+        async def work() -> None:
+            nonlocal at_once, most
+            async with shared.connection() as connection:
+                at_once += 1
+                most = max(most, at_once)
+                await connection.execute("SELECT pg_sleep(0.01)")
+                at_once -= 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(10):
+                group.create_task(work())
+
+    assert most == 2
+
+
+async def test_a_share_keeps_its_connections_but_none_that_failed_or_was_closed(
+    database_url: str,
+) -> None:
+    async with open_database(database_url, pool_max=4) as database, database.share(1) as shared:
+        first, second = await backend_of(shared), await backend_of(shared)
+        with pytest.raises(asyncpg.UndefinedTableError):
+            async with shared.connection() as connection:
+                await connection.execute("SELECT FROM nothing")
+        async with database.connection() as connection:
+            ended = await backend_of(shared)
+            await connection.execute("SELECT pg_terminate_backend($1)", ended)
+        with suppress(StoreUnavailable):
+            await backend_of(shared)  # it may not have heard yet that its connection is gone
+        third = await backend_of(shared)
+
+    assert first == second
+    assert third != ended
+
+
+async def backend_of(database: Database) -> int:
+    """Return the server's process behind the next connection."""
+    async with database.connection() as connection:
+        return int(await connection.fetchval("SELECT pg_backend_pid()"))
+
+
+async def test_a_share_that_ended_has_given_every_connection_back(database_url: str) -> None:
+    """Otherwise closing the pool would wait for them."""
+    async with open_database(database_url, pool_max=4) as database:
+        async with database.share(2) as shared:
+            await backend_of(shared)
+            kept = database._pool.get_size() - database._pool.get_idle_size()
+
+        out = database._pool.get_size() - database._pool.get_idle_size()
+
+    assert (kept, out) == (1, 0)

@@ -6,30 +6,19 @@ Runs in threads: google-auth is synchronous, and takes a second to import.
 import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from google.auth import exceptions, transport
 from google.oauth2 import credentials, service_account
 
 from emailsync.config import OAuthSettings
 from emailsync.crypto import Secret
-from emailsync.domain.errors import AuthRefused, OperatorMustAct
-from emailsync.providers.oauth import registration
-from emailsync.providers.oauth.audiences import Audience
+from emailsync.domain.errors import OperatorMustAct
+from emailsync.providers.oauth import registration, scopes
 from emailsync.providers.oauth.classifier import Grant, Issuer
+from emailsync.providers.oauth.issuers import token_url
 from emailsync.providers.oauth.sign_in import SignIn
 from emailsync.providers.oauth.token_set import Granted
-
-TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
-FULL: Final = "https://mail.google.com/"
-READ_ONLY: Final = "https://www.googleapis.com/auth/gmail.readonly"
-MODIFY: Final = "https://www.googleapis.com/auth/gmail.modify"
-ASKED_SCOPE: Final = {Audience.GMAIL: READ_ONLY, Audience.GOOGLE_IMAP: FULL}
-"""What a service account asks for. A refresh token has the scopes that its owner agreed to."""
-SUFFICIENT: Final = {
-    Audience.GMAIL: frozenset({READ_ONLY, MODIFY, FULL}),
-    Audience.GOOGLE_IMAP: frozenset({FULL}),
-}
 
 Post = Callable[[str, bytes, Grant], Granted]
 
@@ -47,17 +36,17 @@ def exchange(
 
     Raises:
         OperatorMustAct: our registration is incomplete or refused.
-        AuthRefused: dead, or the owner did not agree to our reading mail.
+        ScopesMissing: the owner did not agree to our reading mail.
         SyncError: as classifier.py says.
     """
-    url = settings.google.token_url or TOKEN_URL
+    url = token_url(settings, Issuer.GOOGLE)
     request = _Request(lambda form: post(url, form, sign_in.grant))
     if refresh_token is None:
         _service_account(sign_in, url, settings).refresh(request)  # type: ignore[no-untyped-call]  # google-auth has none
     else:
         _user(refresh_token, url, settings).refresh(request)  # type: ignore[no-untyped-call]  # the same
     assert request.granted is not None, "a refresh without a request"
-    _check_scopes(sign_in.audience, request.granted.scopes)
+    scopes.check_scopes(sign_in.audience, request.granted.scopes)
     return request.granted
 
 
@@ -80,20 +69,11 @@ def _service_account(
         info = json.loads(key.reveal())
         return service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call,no-any-return]  # google-auth has none
             {**info, "token_uri": url},
-            scopes=[ASKED_SCOPE[sign_in.audience]],
+            scopes=[scopes.GOOGLE[sign_in.audience]],
             subject=sign_in.mailbox,
         )
     except (ValueError, TypeError, KeyError, exceptions.GoogleAuthError):
         raise OperatorMustAct(f"{where} holds no JSON key of a service account") from None
-
-
-def _check_scopes(audience: Audience, scopes: frozenset[str] | None) -> None:
-    """Google lets its users untick what a client asks for (granular consent)."""
-    if scopes is not None and scopes.isdisjoint(SUFFICIENT[audience]):
-        raise AuthRefused(
-            "the mailbox's owner did not allow this client to read the mail: connect it again, "
-            "with every box ticked"
-        )
 
 
 class _Request(transport.Request):

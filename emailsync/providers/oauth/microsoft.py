@@ -8,28 +8,19 @@ users, and answers a refused refresh token with the same refusal for a minute wi
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msal
 
 from emailsync.config import MicrosoftOAuthSettings, OAuthSettings
 from emailsync.crypto import Secret
-from emailsync.domain.errors import AuthRefused
-from emailsync.providers.oauth import registration
+from emailsync.providers.oauth import registration, scopes
 from emailsync.providers.oauth.audiences import Audience
 from emailsync.providers.oauth.classifier import Grant, Issuer
+from emailsync.providers.oauth.issuers import graph_resource, token_url
 from emailsync.providers.oauth.sign_in import SignIn
 from emailsync.providers.oauth.token_set import Granted
 
-GRAPH: Final = "https://graph.microsoft.com"
-USER_SCOPE: Final = {
-    Audience.GRAPH: "Mail.Read",
-    Audience.OUTLOOK_IMAP: "IMAP.AccessAsUser.All",
-}
-SUFFICIENT: Final = {
-    Audience.GRAPH: frozenset({"Mail.Read", "Mail.ReadWrite", ".default"}),
-    Audience.OUTLOOK_IMAP: frozenset({"IMAP.AccessAsUser.All", ".default"}),
-}
 APPLICATION_RESOURCE: Final = {Audience.OUTLOOK_IMAP: "https://outlook.office365.com"}
 USER_RESOURCE: Final = {Audience.OUTLOOK_IMAP: "https://outlook.office.com"}
 
@@ -52,7 +43,7 @@ def exchange(
         SyncError: as classifier.py says.
     """
     ours = settings.microsoft
-    url = ours.token_url or f"{authority(ours, sign_in.tenant)}/oauth2/v2.0/token"
+    url = token_url(settings, Issuer.MICROSOFT, sign_in.tenant)
     http = _Http(lambda form: post(url, form, sign_in.grant))
     client = msal.ConfidentialClientApplication(
         registration.client_id(settings, Issuer.MICROSOFT),
@@ -67,40 +58,19 @@ def exchange(
         client.acquire_token_for_client([f"{resource}/.default"])
     else:
         resource = _resource(USER_RESOURCE, sign_in.audience, ours)
-        scope = f"{resource}/{USER_SCOPE[sign_in.audience]}"
+        scope = f"{resource}/{scopes.MICROSOFT[sign_in.audience]}"
         client.acquire_token_by_refresh_token(refresh_token.reveal(), [scope])
     assert http.granted is not None, "a token without a request"
     if refresh_token is not None:
-        _check_scopes(sign_in.audience, http.granted.scopes)
+        scopes.check_scopes(sign_in.audience, http.granted.scopes)
     return http.granted
-
-
-def authority(settings: MicrosoftOAuthSettings, tenant: str | None) -> str:
-    """Return the authority of one directory; None: the settings'."""
-    given = settings.authority.rstrip("/")
-    if tenant is None:
-        return given
-    parts = urlsplit(given)
-    return f"{parts.scheme}://{parts.netloc}/{tenant}"
 
 
 def _resource(
     of_audience: Mapping[Audience, str], audience: Audience, settings: MicrosoftOAuthSettings
 ) -> str:
-    """Return what the token opens; a Graph of a sovereign cloud is a resource of its own."""
-    if audience in of_audience:
-        return of_audience[audience]
-    api = urlsplit(settings.api_url or GRAPH)
-    return f"https://{api.netloc}" if api.scheme == "https" else GRAPH
-
-
-def _check_scopes(audience: Audience, scopes: frozenset[str] | None) -> None:
-    """Graph's scopes come with or without their resource in front."""
-    names = {scope.rpartition("/")[2] for scope in scopes or ()}
-    if names and names.isdisjoint(SUFFICIENT[audience]):
-        raise AuthRefused(
-            "the mailbox's owner did not allow this client to read the mail: connect it again"
-        )
+    """Return what the token opens."""
+    return of_audience.get(audience) or graph_resource(settings)
 
 
 class _Http:

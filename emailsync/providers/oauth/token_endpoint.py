@@ -5,17 +5,20 @@ see an answer that is no success: google-auth would sleep and repeat, msal would
 with it again for a minute, and both drop what the decision needs.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from emailsync.config import OAuthSettings
 from emailsync.crypto import Secret
 from emailsync.domain.errors import ServerRefused
 from emailsync.providers.http_client import HttpClient
 from emailsync.providers.http_failures import SUCCESSES
 from emailsync.providers.http_messages import Answer, ApiRequest
 from emailsync.providers.oauth.classifier import Grant, Issuer, Refusal, classified
+from emailsync.providers.oauth.issuers import origin, token_url
 from emailsync.providers.oauth.token_set import Granted
 
 DEADLINE_S: Final = 9.0  #: for one answer; the vault lets a renewal with two tries take 20 s
@@ -27,6 +30,22 @@ LONGEST_LIFE_S: Final = 86_400
 SECRET_FIELDS: Final = frozenset(
     {"client_secret", "refresh_token", "assertion", "client_assertion", "code", "code_verifier"}
 )
+
+
+@asynccontextmanager
+async def token_endpoints(
+    settings: OAuthSettings, *, deadline_s: float = DEADLINE_S
+) -> AsyncIterator[Mapping[Issuer, "TokenEndpoint"]]:
+    """Yield every issuer's endpoint; their connections live as long as the context."""
+    async with AsyncExitStack() as stack:
+        yield {
+            issuer: TokenEndpoint(
+                await stack.enter_async_context(HttpClient(origin(token_url(settings, issuer)))),
+                issuer,
+                deadline_s=deadline_s,
+            )
+            for issuer in Issuer
+        }
 
 
 class TokenEndpoint:

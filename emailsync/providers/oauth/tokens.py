@@ -5,11 +5,10 @@ account's connection is the classifier's word, and then only if the stored row h
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.from_thread
@@ -26,22 +25,16 @@ from emailsync.domain.errors import (
     Unreachable,
 )
 from emailsync.ports import Account, Clock, CredentialVault
-from emailsync.providers.http_client import HttpClient
 from emailsync.providers.oauth.audiences import Audience
 from emailsync.providers.oauth.classifier import Grant, Issuer
 from emailsync.providers.oauth.sign_in import SignIn
-from emailsync.providers.oauth.token_endpoint import DEADLINE_S, TokenEndpoint
+from emailsync.providers.oauth.token_endpoint import DEADLINE_S, TokenEndpoint, token_endpoints
 from emailsync.providers.oauth.token_memory import Renewal, TokenMemory
 from emailsync.providers.oauth.token_set import Granted, TokenSet
 
 THREADS: Final = 8  #: renewals of one issuer at once; a silent issuer does not hold up the other
 ALARM_INTERVAL: Final = timedelta(minutes=1)
 """What is wrong with our registration is met by every account; the operator is told once."""
-ISSUER_HOSTS: Final = {
-    Issuer.GOOGLE: "https://oauth2.googleapis.com",
-    Issuer.MICROSOFT: "https://login.microsoftonline.com",
-}
-
 Exchange = Callable[[SignIn, Secret | None], Awaitable[Granted]]
 Renew = Callable[[Renewal], Awaitable[Mapping[str, Secret]]]
 
@@ -60,27 +53,8 @@ async def oauth_tokens(
         clock: what tokens expire by.
         deadline_s: for one answer of a token endpoint.
     """
-    oauth = settings.current.oauth
-    async with AsyncExitStack() as stack:
-        endpoints = {
-            issuer: TokenEndpoint(
-                await stack.enter_async_context(HttpClient(_origin(oauth, issuer))),
-                issuer,
-                deadline_s=deadline_s,
-            )
-            for issuer in Issuer
-        }
+    async with token_endpoints(settings.current.oauth, deadline_s=deadline_s) as endpoints:
         yield OAuthTokens(settings, vault, clock, endpoints)
-
-
-def _origin(settings: OAuthSettings, issuer: Issuer) -> str:
-    """Return scheme and host of the issuer's token endpoint."""
-    if issuer is Issuer.GOOGLE:
-        given = settings.google.token_url
-    else:
-        given = settings.microsoft.token_url or settings.microsoft.authority
-    parts = urlsplit(given or ISSUER_HOSTS[issuer])
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 class OAuthTokens:

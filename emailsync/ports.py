@@ -16,6 +16,7 @@ from emailsync.domain.jobs import SyncJob
 from emailsync.domain.mail import Flags
 from emailsync.domain.pages import FetchedPage, PageResult, ReadyPage
 from emailsync.domain.priority import QueueName
+from emailsync.domain.quota_use import QuotaUse
 from emailsync.domain.runs import RunRecord
 
 
@@ -41,6 +42,7 @@ class Account:
     careful: bool = False  #: holders of its lease vanished: parse in worker processes only
     has_detached: bool = False  #: a sync that was cut short left messages in no folder
     cursor: AccountCursor = field(default_factory=AccountCursor)  #: as stored
+    quota_use: QuotaUse = field(default_factory=QuotaUse)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,3 +61,4 @@ class RunRecord:
     attempt: int
     outcome: Outcome
     counts: SyncCounts
+    quota_units: int = 0  #: spent of the mailbox's quota, see quota_use.py

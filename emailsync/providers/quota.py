@@ -1,7 +1,16 @@
 """Our share of a provider's quota: each mailbox's, the project's, and requests at once.
 
 How much a request costs is the provider's business; how a window counts is in sliding_window.py.
-A mailbox has one holder at a time; the project's quota is shared out evenly among the daemons.
+
+Promised is that no window of a mailbox's holds more than our share, whichever accounts, tenants and
+daemons it was spent by: a run's spending is stored with its outcome, and whoever holds the account
+next counts it. Not known is what a holder spent that vanished (half the share is then taken for
+spent), and what another account of the same mailbox spends at another daemon at the same time. At
+half the provider's limit neither reaches the limit. Accounts are of one mailbox when their
+addresses say so; an alias is another mailbox.
+
+The project's share is divided evenly among the live daemons, and counted by each from its start: a
+window across a restart may hold it twice, which at half the provider's limit is the limit.
 """
 
 import math
@@ -16,7 +25,10 @@ import anyio
 from emailsync.config import LiveSettings
 from emailsync.domain.accounts import AccountKey
 from emailsync.domain.errors import Throttled
+from emailsync.domain.quota_use import QuotaUse
 from emailsync.domain.retry import THROTTLE_WAIT
+from emailsync.ports import Account
+from emailsync.providers.gmail.addresses import comparable
 from emailsync.providers.sliding_window import SlidingWindow
 
 PATIENCE_S: Final = (
@@ -39,6 +51,17 @@ class _Mailbox:
         self._parallel = parallel
         self._slots = anyio.CapacityLimiter(math.inf)
         self._turn = anyio.Lock()
+        self._runs: dict[AccountKey, set[int]] = {}  #: whose spending is counted, by their epochs
+
+    def recall(self, key: AccountKey, epoch: int, use: QuotaUse) -> None:
+        """Count what earlier runs of an account spent and nobody here knows of, each once."""
+        counted = self._runs.get(key, set())
+        self._runs[key] = {epoch, *(run.epoch for run in use.earlier)}
+        for run in use.earlier:
+            if run.epoch not in counted:
+                self.window.recall(run.units, seconds_ago=run.seconds_ago)
+        if use.is_partly_unknown and epoch not in counted:
+            self.window.recall(int(self.window.limit() / 2), seconds_ago=0)
 
     @asynccontextmanager
     async def lanes(self, count: int) -> AsyncIterator[None]:
@@ -67,40 +90,46 @@ class ProviderQuota:
         mailbox_limit: Callable[[], float],
         project_limit: Callable[[], float],
         parallel: Callable[[], float],
+        mailbox_of: Callable[[str], str],
     ) -> None:
         self.project = SlidingWindow("project's", project_limit, window_s)
         self.parallel = parallel
         self.mailbox_limit = mailbox_limit
         self._window_s = window_s
-        self._mailboxes: OrderedDict[AccountKey, _Mailbox] = OrderedDict()
+        self._mailbox_of = mailbox_of
+        self._mailboxes: OrderedDict[str, _Mailbox] = OrderedDict()
 
-    def of(self, key: AccountKey) -> "AccountQuota":
-        """Return the quota of one account; all that are asked for the same account share it."""
-        return AccountQuota(self, key)
+    def of(self, account: Account) -> "AccountQuota":
+        """Return the quota of one account's run; all accounts of one mailbox share it."""
+        name, use = self._mailbox_of(account.email_address), account.quota_use
+        if use.epoch is not None:
+            self.mailbox(name).recall(account.key, use.epoch, use)
+        return AccountQuota(self, name, use)
 
-    def mailbox(self, key: AccountKey) -> _Mailbox:
+    def mailbox(self, name: str) -> _Mailbox:
         """Return what is counted of one mailbox, forgetting others that are idle."""
-        mailbox = self._mailboxes.get(key)
+        mailbox = self._mailboxes.get(name)
         if mailbox is None:
             self._forget_idle()
             window = SlidingWindow("mailbox's", self.mailbox_limit, self._window_s)
-            mailbox = self._mailboxes[key] = _Mailbox(window, self.parallel)
+            mailbox = self._mailboxes[name] = _Mailbox(window, self.parallel)
         return mailbox
 
     def _forget_idle(self) -> None:
         """Look at two mailboxes for each new one: more are forgotten than come."""
         for _ in range(min(2, len(self._mailboxes))):
-            key, mailbox = self._mailboxes.popitem(last=False)
+            name, mailbox = self._mailboxes.popitem(last=False)
             if mailbox.users or not mailbox.window.is_idle:
-                self._mailboxes[key] = mailbox
+                self._mailboxes[name] = mailbox
 
 
 class AccountQuota:
-    """One account's use of the provider's quota."""
+    """One run's use of its mailbox's and the project's quota."""
 
-    def __init__(self, provider: ProviderQuota, key: AccountKey) -> None:
+    def __init__(self, provider: ProviderQuota, mailbox: str, use: QuotaUse) -> None:
         self._provider = provider
-        self._key = key
+        self._mailbox = mailbox
+        self._use = use
 
     @property
     def largest(self) -> int:
@@ -120,7 +149,7 @@ class AccountQuota:
             QuotaSpent: the units do not free within `PATIENCE_S`.
             Retryable: `units` is more than `largest`.
         """
-        mailbox, project = self._provider.mailbox(self._key), self._provider.project
+        mailbox, project = self._provider.mailbox(self._mailbox), self._provider.project
         mailbox.users += 1
         try:
             async with mailbox.lanes(lanes):
@@ -131,6 +160,7 @@ class AccountQuota:
                 except BaseException:
                     mailbox.window.unsent(units)
                     raise
+                self._use.units += units
                 try:
                     yield
                 finally:
@@ -140,8 +170,8 @@ class AccountQuota:
             mailbox.users -= 1
 
     def pause(self, wait: timedelta) -> None:
-        """Send nothing more of this account for a time."""
-        self._provider.mailbox(self._key).window.pause(wait)
+        """Send nothing more of this mailbox's accounts for a time."""
+        self._provider.mailbox(self._mailbox).window.pause(wait)
 
     def pause_project(self, wait: timedelta | None) -> None:
         """Send nothing more of any account for a time; None: the provider named none."""
@@ -164,6 +194,7 @@ def google_quota(settings: LiveSettings) -> ProviderQuota:
         mailbox_limit=mailbox_units,
         project_limit=project_units,
         parallel=lambda: math.inf,
+        mailbox_of=comparable,
     )
 
 
@@ -183,4 +214,5 @@ def microsoft_quota(settings: LiveSettings) -> ProviderQuota:
         mailbox_limit=mailbox_requests,
         project_limit=lambda: math.inf,
         parallel=parallel,
+        mailbox_of=str.casefold,
     )

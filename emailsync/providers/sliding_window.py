@@ -8,6 +8,7 @@ aiolimiter does not do: its bucket lets a burst through on top of the rate, its 
 each other by amount, and its rate cannot change (1.3.0). anyio has locks and slots, but no windows.
 """
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -72,11 +73,17 @@ class SlidingWindow:
         """Let taken units count for one more window: the answer has come, or none will."""
         self._in_flight -= units
         self._spent += units
-        end = anyio.current_time()
-        counts_until = (end // self._grain_s + 1) * self._grain_s + self._window_s
+        counts_until = self._counts_until(anyio.current_time())
         if self._answered and self._answered[-1][0] == counts_until:
             units += self._answered.pop()[1]
         self._answered.append((counts_until, units))
+
+    def recall(self, units: int, *, seconds_ago: float) -> None:
+        """Count units that were spent elsewhere, the last of them so long ago."""
+        counts_until = self._counts_until(anyio.current_time() - max(0, seconds_ago))
+        if counts_until > anyio.current_time():
+            insort(self._answered, (counts_until, units))
+            self._spent += units
 
     def unsent(self, units: int) -> None:
         """Give back taken units that the server never heard of."""
@@ -112,6 +119,9 @@ class SlidingWindow:
             if missing <= 0:
                 return counts_until
         return now + self._window_s  # of what is in flight, and counts for at least so long
+
+    def _counts_until(self, end: float) -> float:
+        return (end // self._grain_s + 1) * self._grain_s + self._window_s
 
     def _forget(self, now: float) -> None:
         while self._answered and self._answered[0][0] <= now:

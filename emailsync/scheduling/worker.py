@@ -144,6 +144,7 @@ class SyncWorker:
                 attempt=job.attempt,
                 outcome=outcome,
                 counts=progress.counts,
+                quota_units=progress.quota_use.units,
             )
             await self._store_outcome(job, record)
             self._keeper.let_go(job)

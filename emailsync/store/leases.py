@@ -180,6 +180,7 @@ class PostgresLeaseStore:
             circuit.state,
             circuit.failures,
             circuit.retry_at,
+            record.quota_units,
         )
 
     async def _finish_endpoint(

@@ -16,6 +16,7 @@ from emailsync.domain.errors import LeaseLost
 from emailsync.domain.folders import AccountCursor
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.pages import PageResult, ReadyPage
+from emailsync.domain.quota_use import QuotaUse, Spending
 from emailsync.loop_rounds import Rounds
 from emailsync.ports import Account, Turn
 from emailsync.store.database import Connection, Database, is_data_error
@@ -66,6 +67,11 @@ class PostgresMailStore:
                 last_history_id=row["last_history_id"],
                 last_delta_link=row["last_delta_link"],
                 resume_token=row["resume_token"],
+            ),
+            quota_use=QuotaUse(
+                epoch=job.epoch,
+                earlier=_spendings(row["quota_spent"], now_s=row["now_s"]),
+                is_partly_unknown=job.crashes > 0,
             ),
         )
 
@@ -142,6 +148,10 @@ class PostgresMailStore:
     @property
     def _lease_s(self) -> int:
         return self._settings.current.cluster.lease_s
+
+
+def _spendings(stored: str, *, now_s: float) -> list[Spending]:
+    return [Spending(epoch, units, now_s - at_s) for epoch, units, at_s in orjson.loads(stored)]
 
 
 async def _come(turn: Turn | None) -> None:

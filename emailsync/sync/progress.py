@@ -3,11 +3,12 @@
 The worker makes one for each run and reads it whatever the end of the run, a crash included.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
 from emailsync.domain.pages import PageResult, ReadyPage
+from emailsync.domain.quota_use import QuotaUse
 from emailsync.domain.runs import SyncCounts
 from emailsync.ports import Clock
 
@@ -23,6 +24,7 @@ class Progress:
     quantum: timedelta
     started_s: float  #: monotonic
     counts: SyncCounts
+    quota_use: QuotaUse = field(default_factory=QuotaUse)
 
     @classmethod
     def start(cls, clock: Clock, quantum: timedelta = QUANTUM) -> "Progress":

@@ -55,6 +55,7 @@ class RunJob:
         if opener is None:
             raise Misconfigured(f"this daemon has no provider for {job.provider_type} accounts")
         account = await self._store.load_account(job)
+        progress.quota_use = account.quota_use
         pipeline = Pipeline(self._store, self._parser, job.lease, progress, careful=account.careful)
         async with opener.open(account, self._store.stored_mail(job.lease)) as session:
             more = await pipeline.run(session.pages())

@@ -61,6 +61,7 @@ CREATE TABLE provider_configs (
     leased_at timestamptz NOT NULL DEFAULT now(),   -- when it was claimed last; says nothing without a lease
     lease_epoch bigint NOT NULL DEFAULT 0,
     crash_count int NOT NULL DEFAULT 0,             -- holders of the lease that vanished, consecutive
+    quota_spent jsonb NOT NULL DEFAULT '[]',        -- lately: [[lease epoch, units, epoch seconds of its end], ...]
     requested_at timestamptz,                       -- somebody wants it synced now; NULL: nobody
     removed_at timestamptz,                         -- it is being erased since then; NULL: it is not
     created_at timestamptz NOT NULL DEFAULT now(),

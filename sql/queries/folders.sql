@@ -157,5 +157,5 @@ SELECT provider_type, email_address, settings, credentials, last_sync_uid, last_
     last_delta_link, resume_token, EXISTS (
         SELECT FROM messages
         WHERE messages.tenant_id = $1 AND provider_id = $2 AND detached_at IS NOT NULL
-    ) AS has_detached
+    ) AS has_detached, quota_spent, extract(epoch FROM now())::double precision AS now_s
 FROM provider_configs WHERE tenant_id = $1 AND id = $2 AND lease_epoch = $3

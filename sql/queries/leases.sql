@@ -236,7 +236,8 @@ FOR NO KEY UPDATE OF account
 -- name: finish_account
 -- Store the outcome of a run and release the lease. $3 how it ended, $4 seconds until the next sync
 -- (NULL: not before somebody acts), $5 the next attempt, $6 refusals in a row, $7 and $8 the error,
--- $9-$11 the circuit. Who asked for a sync meanwhile gets one, by whichever daemon hears of it first.
+-- $9-$11 the circuit, $12 the quota units it spent, which are remembered for the ten minutes of the
+-- longest window (providers/quota.py). Who asked for a sync meanwhile gets one, by whichever daemon hears of it first.
 UPDATE provider_configs
 SET last_synced_at = CASE WHEN $3 = 'done' THEN now() ELSE last_synced_at END,
     next_sync_at = coalesce(now() + make_interval(secs => $4), next_sync_at),
@@ -258,6 +259,15 @@ SET last_synced_at = CASE WHEN $3 = 'done' THEN now() ELSE last_synced_at END,
         ELSE status
     END,
     circuit_state = $9, circuit_failures = $10, circuit_retry_at = $11,
+    quota_spent = CASE WHEN $12::int = 0 AND quota_spent = '[]' THEN quota_spent ELSE (
+        SELECT coalesce(jsonb_agg(run), '[]') FROM (
+            SELECT run FROM jsonb_array_elements(quota_spent) AS run
+            WHERE (run ->> 2)::double precision > extract(epoch FROM now()) - 600
+            UNION ALL
+            SELECT jsonb_build_array(lease_epoch, $12::int, extract(epoch FROM now()))
+            WHERE $12::int > 0
+        ) AS recent
+    ) END,
     lease_owner = NULL, lease_until = '-infinity', crash_count = 0
 WHERE tenant_id = $1 AND id = $2
 RETURNING CASE WHEN requested_at IS NOT NULL THEN pg_notify('emailsync_wake', '') END

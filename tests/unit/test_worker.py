@@ -79,6 +79,7 @@ def test_what_a_sync_raises_becomes_its_outcome_and_the_consumer_goes_on(
 ) -> None:
     async def sync(job: SyncJob, progress: Progress) -> bool:
         progress.counts = SyncCounts(created=3)
+        progress.quota_use.units = 40
         if job.key.tenant_id == "bad":
             raise error
         return False
@@ -95,6 +96,7 @@ def test_what_a_sync_raises_becomes_its_outcome_and_the_consumer_goes_on(
         assert record.outcome.result is result
         assert record.outcome.next_sync_at == due
         assert record.counts.created == 3  # what was stored before it failed
+        assert record.quota_units == 40
         assert stage.results() == [result, RunResult.DONE]
 
     run_virtually(main())

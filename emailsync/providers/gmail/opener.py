@@ -10,6 +10,7 @@ from emailsync.config import LiveSettings
 from emailsync.domain.errors import Misconfigured
 from emailsync.ports import Account, StoredMail
 from emailsync.providers.account_client import AccountClient, TokenSource
+from emailsync.providers.gmail.addresses import comparable
 from emailsync.providers.gmail.api import GmailApi
 from emailsync.providers.gmail.fetching import MessageFetcher
 from emailsync.providers.gmail.prices import PRICES
@@ -68,19 +69,11 @@ class GmailOpener:
             Misconfigured: it is another mailbox.
         """
         address = await self._api(account).address()
-        if _comparable(address) != _comparable(account.email_address):
+        if comparable(address) != comparable(account.email_address):
             raise Misconfigured("the token opens another mailbox than the account's address says")
 
     def _api(self, account: Account) -> GmailApi:
         client = AccountClient(
-            self._http, self._tokens(account), self._quota.of(account.key), gmail_refusal
+            self._http, self._tokens(account), self._quota.of(account), gmail_refusal
         )
         return GmailApi(client, PRICES[self._settings.current.limits.google.prices])
-
-
-def _comparable(address: str) -> str:
-    """Spell an address as Gmail may compare it: case, dots and the old domain do not count."""
-    name, _, domain = address.casefold().rpartition("@")
-    if domain in {"gmail.com", "googlemail.com"}:
-        return f"{name.partition('+')[0].replace('.', '')}@gmail.com"
-    return f"{name}@{domain}"

@@ -85,7 +85,7 @@ class GraphOpener:
         settings = GraphAccountSettings.read(account.settings)
         is_delegated = settings.permission == "delegated"
         return GraphClient(
-            AccountClient(self._http, self._tokens(account), self._quota.of(account.key), refusal),
+            AccountClient(self._http, self._tokens(account), self._quota.of(account), refusal),
             LinkCutter(self._settings.current.oauth.microsoft.api_url or PUBLIC_API),
             DELEGATED_ROOT if is_delegated else user_root(account.email_address),
         )

@@ -11,7 +11,7 @@ import pytest
 
 from emailsync.config import GoogleLimits, LimitsSettings, LiveSettings, Settings
 from emailsync.crypto import Secret
-from emailsync.domain.accounts import AccountId, AccountKey, TenantId
+from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
 from emailsync.domain.errors import (
     AuthRefused,
     AuthUnproven,
@@ -21,6 +21,7 @@ from emailsync.domain.errors import (
     Throttled,
     Unreachable,
 )
+from emailsync.ports import Account
 from emailsync.providers.account_client import AccountClient, Refusal
 from emailsync.providers.http_client import HttpClient
 from emailsync.providers.http_messages import Answer, AnswerTooLarge, ApiRequest
@@ -59,7 +60,14 @@ class Rig:
     def client(self, refusal: Refusal = lambda _: None) -> AccountClient:
         """Return the client of an account of its own."""
         key = AccountKey(TenantId("acme"), AccountId(uuid4()))
-        return AccountClient(self.http, self.tokens, self.quota.of(key), refusal)
+        account = Account(
+            key=key,
+            provider_type=ProviderType.GOOGLE,
+            email_address=f"{key.account_id}@example.test",
+            settings={},
+            credentials={},
+        )
+        return AccountClient(self.http, self.tokens, self.quota.of(account), refusal)
 
 
 @asynccontextmanager

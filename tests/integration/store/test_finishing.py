@@ -1,16 +1,22 @@
 """What a finished run leaves behind: due times, errors, circuits."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from emailsync.config import LiveSettings, Settings
+from emailsync.crypto import KeyRing
 from emailsync.domain.errors import LeaseLost
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import QueueName
 from emailsync.domain.runs import Outcome, RunRecord, RunResult, SyncCounts
 from emailsync.ports import ClaimRequest
+from emailsync.store.database import Database
 from emailsync.store.leases import PostgresLeaseStore
+from emailsync.store.mail import PostgresMailStore
 from store_rig import account_row, add_account
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -106,6 +112,46 @@ async def test_a_run_whose_quota_is_spent_is_not_claimed_before_it_frees(
     assert (row["last_synced_at"], row["last_error"], row["sync_error_count"]) == (None, None, 0)
     assert tuple(run) == ("sliced", "used up", "QuotaSpent")
     assert await store.claim(ANY) == []
+
+
+async def test_what_runs_spent_of_a_quota_is_known_to_whoever_holds_the_account_next(
+    store_of: Callable[[str], PostgresLeaseStore], database: Database, connection: Connection
+) -> None:
+    """For ten minutes, the longest window; a run that spent nothing leaves nothing."""
+    mail = PostgresMailStore(database, KeyRing({"test": bytes(32)}), LiveSettings(Settings()))
+    await add_account(connection)
+    for units in (300, 0, 500):
+        job = await claim_one(store_of("one"))
+        await store_of("one").finish(
+            job, replace(record(RunResult.SLICED, timedelta()), quota_units=units)
+        )
+
+    next_job = await claim_one(store_of("two"))
+    use = (await mail.load_account(next_job)).quota_use
+    assert [(run.epoch, run.units) for run in use.earlier] == [(1, 300), (3, 500)]
+    assert all(0 <= run.seconds_ago < 60 for run in use.earlier)
+    assert (use.epoch, use.is_partly_unknown, use.units) == (next_job.epoch, False, 0)
+
+    await connection.execute(
+        "UPDATE provider_configs SET quota_spent = jsonb_set(quota_spent, '{0,2}', to_jsonb("
+        "extract(epoch FROM now()) - 601))"
+    )
+    await store_of("two").finish(next_job, record(RunResult.SLICED, timedelta()))
+    use = (await mail.load_account(await claim_one(store_of("one")))).quota_use
+    assert [(run.epoch, run.units) for run in use.earlier] == [(3, 500)]
+
+
+async def test_a_vanished_holders_spending_is_known_to_be_unknown(
+    store_of: Callable[[str], PostgresLeaseStore], database: Database, connection: Connection
+) -> None:
+    mail = PostgresMailStore(database, KeyRing({"test": bytes(32)}), LiveSettings(Settings()))
+    await add_account(connection)
+    await claim_one(store_of("one"))
+    await connection.execute("UPDATE provider_configs SET lease_until = now() - interval '1 s'")
+
+    account = await mail.load_account(await claim_one(store_of("two")))
+
+    assert account.quota_use.is_partly_unknown
 
 
 async def test_failures_open_the_circuits_of_the_account_and_of_its_endpoint(

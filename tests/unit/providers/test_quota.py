@@ -1,6 +1,7 @@
 """Whose quota a request spends, and what happens when it is spent."""
 
 from collections import deque
+from contextlib import suppress
 from datetime import timedelta
 from random import Random
 from uuid import uuid4
@@ -9,14 +10,32 @@ import anyio
 import pytest
 
 from emailsync.config import GoogleLimits, LimitsSettings, LiveSettings, MicrosoftLimits, Settings
-from emailsync.domain.accounts import AccountId, AccountKey, TenantId
+from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
 from emailsync.domain.errors import QuotaSpent, Retryable
-from emailsync.providers.quota import AccountQuota, google_quota, microsoft_quota
+from emailsync.domain.quota_use import QuotaUse, Spending
+from emailsync.ports import Account
+from emailsync.providers.quota import (
+    AccountQuota,
+    ProviderQuota,
+    google_quota,
+    microsoft_quota,
+)
 from emailsync.simulation.virtual_time import run_virtually
 
 
-def an_account() -> AccountKey:
-    return AccountKey(TenantId("acme"), AccountId(uuid4()))
+def an_account(
+    address: str | None = None, *, key: AccountKey | None = None, use: QuotaUse | None = None
+) -> Account:
+    """Return an account; unless told otherwise it is the only one of its mailbox."""
+    key = key or AccountKey(TenantId("acme"), AccountId(uuid4()))
+    return Account(
+        key=key,
+        provider_type=ProviderType.GOOGLE,
+        email_address=address or f"{key.account_id}@example.test",
+        settings={},
+        credentials={},
+        quota_use=use or QuotaUse(),
+    )
 
 
 def settings(
@@ -56,12 +75,82 @@ def test_one_mailbox_that_has_spent_its_quota_does_not_hold_up_another() -> None
 
 
 def test_all_that_ask_for_one_account_share_its_quota() -> None:
-    quota, key = google_quota(settings()), an_account()
+    quota, account = google_quota(settings()), an_account()
 
     async def run() -> None:
-        await spend(quota.of(key), 3_000)
+        await spend(quota.of(account), 3_000)
         with pytest.raises(QuotaSpent):
-            await spend(quota.of(key), 1)
+            await spend(quota.of(account), 1)
+
+    run_virtually(run())
+
+
+@pytest.mark.parametrize(
+    ("quota", "addresses"),
+    [
+        (google_quota(settings()), ("Ann.Lee@gmail.com", "annlee+news@googlemail.com")),
+        (microsoft_quota(settings()), ("Ann@example.test", "ann@EXAMPLE.test")),
+    ],
+)
+def test_accounts_of_one_mailbox_share_its_quota(
+    quota: ProviderQuota, addresses: tuple[str, str]
+) -> None:
+    first, second = (quota.of(an_account(address)) for address in addresses)
+
+    async def run() -> None:
+        await spend(first, first.largest)
+        with pytest.raises(QuotaSpent, match="mailbox"):
+            await spend(second, 1)
+
+    run_virtually(run())
+
+
+async def left(quota: AccountQuota) -> int:
+    """Return how many units can be spent now, spending them."""
+    units = 0
+    with suppress(QuotaSpent):
+        while True:
+            await spend(quota, 100)
+            units += 100
+    return units
+
+
+def test_what_was_spent_at_another_daemon_or_before_a_restart_counts() -> None:
+    earlier = (Spending(7, 1_000, seconds_ago=50), Spending(6, 2_000, seconds_ago=61.5))
+
+    async def run() -> None:
+        quota = google_quota(settings())
+        run_8 = quota.of(an_account(use=QuotaUse(epoch=8, earlier=earlier)))
+        assert await left(run_8) == 2_000
+        await anyio.sleep(11)
+        assert await left(run_8) == 1_000
+
+    run_virtually(run())
+
+
+def test_what_is_known_already_is_not_counted_twice() -> None:
+    """A run of this daemon is among the earlier ones of the next, and so are those before it."""
+    key = an_account().key
+
+    async def run() -> None:
+        quota = google_quota(settings())
+        before = Spending(1, 500, seconds_ago=1)
+        second = QuotaUse(epoch=2, earlier=(before,))
+        await spend(quota.of(an_account("a@x.test", key=key, use=second)), 500)
+        quota.of(an_account("a@x.test", key=key))  # a login is tried, without a lease
+        third = QuotaUse(epoch=3, earlier=(before, Spending(2, second.units, seconds_ago=0)))
+        assert await left(quota.of(an_account("a@x.test", key=key, use=third))) == 2_000
+        assert (second.units, third.units) == (500, 2_000)
+
+    run_virtually(run())
+
+
+def test_half_the_quota_is_taken_for_spent_where_a_holder_of_the_account_vanished() -> None:
+    async def run() -> None:
+        quota = google_quota(settings())
+        account = an_account(use=QuotaUse(epoch=5, is_partly_unknown=True))
+        quota.of(account)
+        assert await left(quota.of(account)) == 1_500
 
     run_virtually(run())
 
@@ -84,28 +173,28 @@ def test_the_projects_quota_is_shared_by_all_mailboxes_and_divided_among_the_dae
 
 def test_a_mailbox_that_the_project_turns_away_has_spent_nothing() -> None:
     live = settings(GoogleLimits(project_units_per_minute=6_000, user_units_per_minute=6_000))
-    quota, key = google_quota(live), an_account()
+    quota, account = google_quota(live), an_account()
 
     async def run() -> None:
         await spend(quota.of(an_account()), 3_000)
         with pytest.raises(QuotaSpent, match="project"):
-            await spend(quota.of(key), 3_000)
+            await spend(quota.of(account), 3_000)
         live.current = settings(GoogleLimits()).current
-        await spend(quota.of(key), 3_000)
+        await spend(quota.of(account), 3_000)
 
     run_virtually(run())
 
 
 def test_a_reload_changes_the_limits_of_mailboxes_in_use() -> None:
     live = settings()
-    quota, key = google_quota(live), an_account()
+    quota, account = google_quota(live), an_account()
 
     async def run() -> None:
-        await spend(quota.of(key), 3_000)
+        await spend(quota.of(account), 3_000)
         live.current = settings(GoogleLimits(utilisation=1.0)).current
-        await spend(quota.of(key), 3_000)
+        await spend(quota.of(account), 3_000)
         with pytest.raises(QuotaSpent):
-            await spend(quota.of(key), 1)
+            await spend(quota.of(account), 1)
 
     run_virtually(run())
 
@@ -131,14 +220,14 @@ def test_a_pause_of_one_mailbox_is_its_own_and_one_of_the_project_is_everybodys(
 
 def test_a_wait_in_place_ends_after_two_seconds_however_many_quotas_it_is_for() -> None:
     live = settings(GoogleLimits(project_units_per_minute=6_000))
-    quota, key = google_quota(live), an_account()
+    quota, account = google_quota(live), an_account()
 
     async def run() -> float:
-        await spend(quota.of(key), 2_999)
+        await spend(quota.of(account), 2_999)
         await anyio.sleep(0.7)
         await spend(quota.of(an_account()), 1)
         await anyio.sleep(58.6)
-        await spend(quota.of(key), 3_000)
+        await spend(quota.of(account), 3_000)
         return anyio.current_time()
 
     assert 60 < run_virtually(run()) <= 62

@@ -38,9 +38,11 @@ class TarPit:
     """Opens sessions that never yield a page; counts those that are open."""
 
     open_sessions = 0
+    account: Account | None = None
 
     @asynccontextmanager
-    async def open(self, _account: Account, _stored: None) -> AsyncIterator["TarPit"]:
+    async def open(self, account: Account, _stored: None) -> AsyncIterator["TarPit"]:
+        self.account = account
         self.open_sessions += 1
         try:
             yield self
@@ -48,6 +50,8 @@ class TarPit:
             self.open_sessions -= 1
 
     async def pages(self) -> AsyncGenerator[FetchedPage]:
+        assert self.account is not None
+        self.account.quota_use.units += 20
         await anyio.sleep_forever()
         yield FetchedPage()
 
@@ -64,7 +68,9 @@ async def test_a_server_that_never_comes_to_a_page_does_not_keep_the_worker(
         deadline=timedelta(milliseconds=10),
     )
 
+    progress = Progress.start(clock)
     with pytest.raises(Unreachable, match="too slow"):
-        await run_job(job_of("acme"), Progress.start(clock))
+        await run_job(job_of("acme"), progress)
 
     assert tar_pit.open_sessions == 0
+    assert progress.quota_use.units == 20  # what it spent counts, whatever its end

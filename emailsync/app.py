@@ -8,12 +8,8 @@ import gc
 import math
 import signal
 import socket
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from os import getpid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
 import anyio
@@ -27,34 +23,27 @@ from emailsync.api.backend import Backend
 from emailsync.api.bell import Bell
 from emailsync.api.resources import Surroundings, resources
 from emailsync.api.server import bind, build_api, serve
+from emailsync.assembly import Syncing, instance_name, open_syncing
 from emailsync.config import LiveSettings, Settings
-from emailsync.crypto import KeyRing
 from emailsync.domain.access import Grant
-from emailsync.domain.accounts import ProviderType, TenantId
+from emailsync.domain.accounts import TenantId
 from emailsync.domain.errors import Misconfigured, StoreUnavailable
 from emailsync.housekeeping import keep_counting, keep_tidy, watch_disk, watch_event_loop
 from emailsync.metrics import Metrics
-from emailsync.mime.pool import MimeParser
-from emailsync.ports import Clock, LeaseStore, SessionOpener
-from emailsync.providers.registry import session_openers
-from emailsync.scheduling.engine import SyncEngine
 from emailsync.scheduling.live_pipeline import LivePipeline
 from emailsync.sd_notify import ServiceManager
 from emailsync.secret_files import open_key_ring, open_tokens
 from emailsync.settings_file import ConfigInvalid, live_changes, restart_needed, with_live_keys
 from emailsync.store.accounts import AccountStore
-from emailsync.store.credential_vault import PostgresCredentialVault
 from emailsync.store.database import Database
 from emailsync.store.erasure import Erasure
 from emailsync.store.feed import ChangeFeed
-from emailsync.store.leases import PostgresLeaseStore
-from emailsync.store.mail import PostgresMailStore
 from emailsync.store.mail_reader import MailReader
 from emailsync.store.opening import database_server, opened_database
 from emailsync.store.tenants import TenantStore
 from emailsync.store.tokens import TokenStore
 from emailsync.store.wake import CHANGES, WAKE, listen, moved_of
-from emailsync.sync.run_job import RunJob
+from emailsync.system_clock import SystemClock
 
 GRACE_S: Final = 20.0  #: that running jobs get to end by themselves when the daemon stops
 DEADLINE_S: Final = 25  #: after which the kernel ends a daemon that cannot stop; systemd waits 30
@@ -64,58 +53,6 @@ API_CONNECTIONS: Final = 4  #: of the pool, that the API may use at once: syncin
 READY_FOR_S: Final = 1.0  #: that an answer of /health/ready is given again
 
 log = structlog.get_logger(__name__)
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def now(self) -> datetime:
-        """Return the wall clock, aware UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        return time.monotonic()
-
-
-@dataclass(frozen=True, slots=True)
-class Syncing:
-    """What runs syncs, ready to be started and fed."""
-
-    engine: SyncEngine
-    leases: LeaseStore
-    openers: Mapping[ProviderType, SessionOpener]
-
-
-@asynccontextmanager
-async def open_syncing(
-    live: LiveSettings,
-    *,
-    database: Database,
-    keys: KeyRing,
-    metrics: Metrics,
-    clock: Clock,
-    instance_id: str,
-) -> AsyncIterator[Syncing]:
-    """Build what a sync needs, from the database's rows to the provider's sockets."""
-    mail = PostgresMailStore(database, keys, live)
-    leases = PostgresLeaseStore(database, live, instance_id)
-    vault = PostgresCredentialVault(database, keys)
-    async with session_openers(live, vault, clock) as openers, MimeParser() as parser:
-        engine = SyncEngine(
-            settings=live,
-            store=leases,
-            run_job=RunJob(mail, openers, parser),
-            clock=clock,
-            metrics=metrics,
-            instance_id=instance_id,
-        )
-        yield Syncing(engine, leases, openers)
-
-
-def instance_name(settings: Settings) -> str:
-    """Return the name of this process among all that share the database."""
-    return settings.cluster.instance_id or f"{socket.gethostname()}:{getpid()}"
 
 
 async def run_daemon(

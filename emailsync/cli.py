@@ -1,6 +1,7 @@
 """The command line: words to calls. What a command does is in `emailsync.commands`.
 
 Without a subcommand it is the daemon. Secrets are read from stdin only: arguments show in `ps`.
+A command imports what it needs itself, so that the quick ones need not load a web server.
 """
 
 import os
@@ -14,18 +15,14 @@ from typing import Annotated
 import typer
 
 from emailsync import logs
-from emailsync.app import run_daemon
 from emailsync.cli_accounts import account_app
 from emailsync.cli_tokens import token_app
-from emailsync.commands import accounts, schema, simulating, syncing
-from emailsync.commands.capacity import ASSUMED_SYNC_S
-from emailsync.commands.check import check as check_everything
+from emailsync.commands import accounts, schema
+from emailsync.commands.assumed import ASSUMED_SYNC_S, MIX
 from emailsync.commands.invocation import Json, given, one_of, run, run_async
 from emailsync.commands.output import Answer, plain_errors
 from emailsync.domain.accounts import ProviderType
 from emailsync.settings_file import load, load_again
-from emailsync.simulation.population import Crowd
-from emailsync.simulation.run import Plan
 
 app = typer.Typer(
     name="emailsyncd",
@@ -60,6 +57,8 @@ def main(
         raise typer.Exit
     context.obj = config
     if context.invoked_subcommand is None:
+        from emailsync.app import run_daemon
+
         with plain_errors():
             path = given(config)
             again = partial(load_again, path, os.environ)
@@ -86,8 +85,7 @@ def demo(
     ] = False,
 ) -> None:
     """Show everything at work on generated mail: needs no server and leaves nothing behind."""
-    # Only here: the demo's packages are an extra that a server does not need.
-    from emailsync.demo import run_demo  # noqa: PLC0415
+    from emailsync.demo import run_demo  # its packages are an extra that a server does not need
 
     raise typer.Exit(run_demo(tenants, listen, seconds, faults=faults))
 
@@ -101,6 +99,8 @@ def migrate(context: typer.Context, *, as_json: Json = False) -> None:
 @app.command()
 def check(context: typer.Context, *, as_json: Json = False) -> None:
     """Look at settings, secrets, database and limits; say what falls short and why."""
+    from emailsync.commands.check import check as check_everything
+
     run(context, check_everything, as_json=as_json)
 
 
@@ -116,6 +116,8 @@ def sync(context: typer.Context, names: Names = None, *, as_json: Json = False) 
 
     Exits with 3 when some could not be synced.
     """
+    from emailsync.commands import syncing
+
     run(
         context,
         partial(syncing.sync, names or []),
@@ -142,9 +144,7 @@ def simulate(
     imap_hosts: Annotated[
         int, typer.Option(min=1, max=100_000, help="Servers that the IMAP accounts are on.")
     ] = 1,
-    mix: Annotated[
-        str, typer.Option(help="Tenants in percent: critical,high,normal,low.")
-    ] = simulating.MIX,
+    mix: Annotated[str, typer.Option(help="Tenants in percent: critical,high,normal,low.")] = MIX,
     sync_seconds: Annotated[
         float, typer.Option(min=0.001, max=86_400, help="How long a sync takes, median.")
     ] = ASSUMED_SYNC_S,
@@ -161,6 +161,10 @@ def simulate(
 
     All accounts are due at once. No database is opened and no server is spoken to.
     """
+    from emailsync.commands import simulating
+    from emailsync.simulation.population import Crowd
+    from emailsync.simulation.run import Plan
+
     with plain_errors():
         plan = Plan(
             crowd=Crowd(

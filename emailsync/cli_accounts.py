@@ -16,7 +16,7 @@ from emailsync.commands.output import CommandFailed, ExitCode, plain_errors
 from emailsync.commands.stdin_secrets import secret_on_stdin
 from emailsync.domain.accounts import ProviderType, TenantId
 from emailsync.providers.account_settings import secret_of
-from emailsync.providers.imap.dialling import Security
+from emailsync.providers.imap.account_settings import Security
 from emailsync.providers.oauth.classifier import Issuer
 from emailsync.store.accounts import NewAccount
 

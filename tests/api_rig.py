@@ -16,7 +16,6 @@ from emailsync.api.description import described
 from emailsync.api.endpoints import Table
 from emailsync.api.resources import Surroundings, resources
 from emailsync.api.server import bind, build_api, serve
-from emailsync.app import SystemClock
 from emailsync.crypto import Secret, token_hash
 from emailsync.domain.access import Grant, Scope
 from emailsync.domain.accounts import Lease, ProviderType, TenantId
@@ -30,6 +29,7 @@ from emailsync.store.mail_reader import MailReader
 from emailsync.store.tenants import TenantStore
 from emailsync.store.tokens import TokenStore
 from emailsync.store.wake import CHANGES, listen
+from emailsync.system_clock import SystemClock
 from store_rig import KEYS, StoreRig, store_rig
 
 ADMIN = "the-admins-token"

@@ -20,8 +20,9 @@ from textwrap import dedent
 from typing import Final
 
 from emailsync.crypto import Secret
+from emailsync.providers.imap.account_settings import Security
 from emailsync.providers.imap.connection import ImapConnection, connect
-from emailsync.providers.imap.dialling import ImapTarget, Security
+from emailsync.providers.imap.dialling import ImapTarget
 from emailsync.providers.imap.login import Login, PasswordLogin
 from emailsync.providers.imap.protocol import WireLimits
 

@@ -14,7 +14,7 @@ from emailsync.domain.circuit import CircuitState
 from emailsync.domain.freshness import Activity
 from emailsync.domain.priority import Priority
 from emailsync.domain.runs import RunResult
-from emailsync.providers.imap.dialling import Security
+from emailsync.providers.imap.account_settings import Security
 from emailsync.store.accounts import AccountInfo, RunInfo
 
 SecretText = Annotated[SecretStr, Field(min_length=1, max_length=20_000)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import exp
 from typing import Final
 
+from emailsync.commands.assumed import ASSUMED_SYNC_S
 from emailsync.commands.findings import Finding, Verdict
 from emailsync.config import Settings
 from emailsync.domain.accounts import ProviderType
@@ -19,7 +20,6 @@ from emailsync.simulation.population import Crowd
 from emailsync.simulation.run import SPREAD
 from emailsync.store.overview import Demand
 
-ASSUMED_SYNC_S: Final = 2.0  #: median: connect, TLS, login, look over a far-away network
 ASSUMED_MEAN_S: Final = ASSUMED_SYNC_S * exp(SPREAD**2 / 2)  #: of the log-normal times with it
 LOOKED_AT: Final = 3  #: times the promised minutes
 SPARE_CONNECTIONS: Final = 2  #: for the scheduler and the health pages

@@ -4,7 +4,6 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from emailsync.app import SystemClock
 from emailsync.commands.output import CommandFailed
 from emailsync.config import LiveSettings, Settings
 from emailsync.crypto import Secret
@@ -17,10 +16,10 @@ from emailsync.domain.errors import (
     Unreachable,
 )
 from emailsync.ports import Account
-from emailsync.providers.imap.dialling import Security
+from emailsync.providers.imap.account_settings import Security
 from emailsync.providers.network import not_allowed
 from emailsync.providers.oauth.token_memory import TokenMemory
-from emailsync.providers.registry import session_openers
+from emailsync.system_clock import SystemClock
 
 
 async def try_login(settings: Settings, account: Account, *, failed: str) -> Mapping[str, Secret]:
@@ -29,6 +28,9 @@ async def try_login(settings: Settings, account: Account, *, failed: str) -> Map
     Raises:
         CommandFailed: it does not work; the message says what did not happen, why, and what to do.
     """
+    # Imported here: whoever tries no login has no use for the clients of all providers.
+    from emailsync.providers.registry import session_openers  # noqa: PLC0415
+
     vault = TokenMemory()
     vault.place(account.key, account.credentials)
     async with session_openers(LiveSettings(settings), vault, SystemClock()) as openers:

@@ -8,7 +8,7 @@ from emailsync.commands.output import CommandFailed, ExitCode
 from emailsync.domain.accounts import ProviderType
 from emailsync.domain.errors import Misconfigured
 from emailsync.providers.account_settings import check_settings
-from emailsync.providers.imap.dialling import Security
+from emailsync.providers.imap.account_settings import Security
 from emailsync.providers.oauth.classifier import Issuer
 
 IMPLICIT_TLS_PORT: Final = 993

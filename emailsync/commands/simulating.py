@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final
 
+from emailsync.commands.assumed import MIX
 from emailsync.commands.capacity import TARGETS, Target
 from emailsync.commands.output import Answer, CommandFailed, ExitCode
 from emailsync.config import Settings
@@ -12,7 +13,6 @@ from emailsync.simulation.meter import LimitUse, Measured
 from emailsync.simulation.population import Mix
 from emailsync.simulation.run import SPREAD, Plan, Report, simulate
 
-MIX: Final = ",".join(f"{share:g}" for share in asdict(Mix()).values())
 LAG_COLUMNS: Final = ("priority", "syncs", "median", "p95", "max")
 USE_COLUMNS: Final = ("limit", "allowed", "peak", "average", "full", "of")
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from emailsync.api.explaining import WHO_ACTS
-from emailsync.app import SystemClock, instance_name, open_syncing
+from emailsync.assembly import instance_name, open_syncing
 from emailsync.commands.accounts import find_one
 from emailsync.commands.installation import Installation, opened_installation
 from emailsync.commands.output import Answer, CommandFailed, ExitCode
@@ -23,6 +23,7 @@ from emailsync.metrics import Metrics
 from emailsync.scheduling.engine import SyncEngine
 from emailsync.scheduling.foreground import AccountResult, ForegroundSync
 from emailsync.store.accounts import AccountInfo
+from emailsync.system_clock import SystemClock
 
 
 @dataclass(slots=True)

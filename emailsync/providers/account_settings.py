@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from emailsync.domain.accounts import ProviderType
-from emailsync.providers.imap.opener import AUDIENCES, ImapAccountSettings
+from emailsync.providers.imap.account_settings import AUDIENCES, ImapAccountSettings
 from emailsync.providers.oauth.audiences import Audience
 from emailsync.providers.oauth.classifier import Grant
 from emailsync.providers.oauth.sign_in import SignIn

@@ -6,20 +6,12 @@ No credential is sent from here, and nothing that came in the clear survives STA
 import asyncio
 import ssl
 from dataclasses import dataclass
-from enum import StrEnum
 
 from emailsync.domain.errors import Misconfigured, SyncError, Unreachable
+from emailsync.providers.imap.account_settings import Security
 from emailsync.providers.imap.protocol import ImapProtocol, WireLimits
 from emailsync.providers.imap.refusals import connection_error
 from emailsync.providers.network import open_socket
-
-
-class Security(StrEnum):
-    """How the connection is protected; the values are those of an account's settings."""
-
-    TLS = "tls"
-    STARTTLS = "starttls"
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

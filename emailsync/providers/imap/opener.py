@@ -1,59 +1,28 @@
 """Opens IMAP sessions: from an account's settings to a logged-in connection."""
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, Literal
+from typing import Final
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emailsync.config import LiveSettings
 from emailsync.crypto import Secret
 from emailsync.domain.errors import AuthRefused, AuthUnproven, Misconfigured
 from emailsync.ports import Account, StoredMail
+from emailsync.providers.imap.account_settings import AUDIENCES, ImapAccountSettings
 from emailsync.providers.imap.bodies import BodyFetcher
 from emailsync.providers.imap.connection import ImapConnection, connect
-from emailsync.providers.imap.dialling import ImapTarget, Security
+from emailsync.providers.imap.dialling import ImapTarget
 from emailsync.providers.imap.login import PasswordLogin, TokenLogin
 from emailsync.providers.imap.protocol import WireLimits
 from emailsync.providers.imap.session import ImapSession
 from emailsync.providers.network import HostResolver
-from emailsync.providers.oauth.audiences import Audience
 from emailsync.providers.oauth.tokens import AccountTokens, OAuthTokens
 
 LITERAL_SLACK_BYTES: Final = 16 * 1024 * 1024
 """A message may be larger than the server announced: converted line ends, a stale cache."""
-AUDIENCES: Final = {"google": Audience.GOOGLE_IMAP, "microsoft": Audience.OUTLOOK_IMAP}
-
-
-class ImapAccountSettings(BaseModel):
-    """`provider_configs.settings` of an IMAP account."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = Field(min_length=1, max_length=253)
-    port: int = Field(ge=1, le=65_535)
-    security: Security
-    username: str = Field(min_length=1, max_length=320)
-    oauth: Literal["google", "microsoft"] | None = None  #: who issues its tokens; None: a password
-    auth: str | None = None  #: this and the next two: how it comes to them, see SignIn
-    permission: str | None = None
-    tenant: str | None = None
-
-    @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> "ImapAccountSettings":
-        """Return the settings of a stored account.
-
-        Raises:
-            Misconfigured: naming the first wrong setting, never its value.
-        """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise Misconfigured(f"the account's setting {where}: {first['msg']}") from error
 
 
 class ImapOpener:

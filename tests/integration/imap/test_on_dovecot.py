@@ -12,8 +12,9 @@ from emailsync.domain.errors import AuthRefused, FolderGone, Unreachable
 from emailsync.domain.folders import FolderRole
 from emailsync.domain.mail import Flags
 from emailsync.domain.uid_set import UidSet
+from emailsync.providers.imap.account_settings import Security
 from emailsync.providers.imap.connection import ImapConnection, connect
-from emailsync.providers.imap.dialling import ImapTarget, Security
+from emailsync.providers.imap.dialling import ImapTarget
 from emailsync.providers.imap.login import PasswordLogin
 from emailsync.providers.imap.protocol import WireLimits
 from emailsync.providers.network import tls_context

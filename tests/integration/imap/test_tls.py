@@ -9,8 +9,8 @@ import pytest
 import trustme
 
 from emailsync.domain.errors import Misconfigured, SyncError, Unreachable
+from emailsync.providers.imap.account_settings import Security
 from emailsync.providers.imap.connection import connect
-from emailsync.providers.imap.dialling import Security
 from emailsync.providers.network import tls_context
 from imap_server import IMPATIENT, LOGIN, Dialogue, scripted_server
 

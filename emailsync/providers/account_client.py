@@ -42,7 +42,7 @@ class AccountClient:
         self._http = http
         self._tokens = tokens
         self._refusal = refusal
-        self.quota = quota  #: for sizing batches: `largest` and `parallel`
+        self.quota = quota  #: for sizing batches: `largest`, `left` and `parallel`
 
     async def send(
         self,

@@ -137,6 +137,12 @@ class AccountQuota:
         return int(min(self._provider.mailbox_limit(), self._provider.project.limit()))
 
     @property
+    def left(self) -> int:
+        """The units that can be spent now: for sizing batches, too."""
+        mailbox, project = self._provider.mailbox(self._mailbox).window, self._provider.project
+        return int(min(mailbox.left, project.left))
+
+    @property
     def parallel(self) -> float:
         """How many requests the mailbox may have under way at once; may be infinite."""
         return self._provider.parallel()

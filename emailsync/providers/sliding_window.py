@@ -95,6 +95,12 @@ class SlidingWindow:
         self._paused_until = max(self._paused_until, until)
 
     @property
+    def left(self) -> float:
+        """The units that can be taken now, where no pause is kept."""
+        self._forget(anyio.current_time())
+        return max(0, self.limit() - self._spent - self._in_flight - self._queued)
+
+    @property
     def is_idle(self) -> bool:
         """Whether it may be forgotten: nothing counts, nobody waits, no pause is kept."""
         now = anyio.current_time()

@@ -3,7 +3,6 @@
 Knows URLs and parameters; what the answers mean for the mailbox is its callers' business.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -28,7 +27,7 @@ from emailsync.providers.http_messages import Answer, ApiRequest
 
 USER: Final = "/gmail/v1/users/me"
 PAGE_ITEMS: Final = "500"  #: the most that a list gives at a time
-EVEN_BATCHES: Final = 10  #: of more in a window, the last one hardly counts
+WORTH_A_REQUEST: Final = 10  #: messages; for fewer there are a wait and a page each otherwise
 BATCH_PARTS: Final = 50  #: more than that triggers rate limits (guides/batch)
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024  #: of an answer; 50 messages are 2 MB on average
 
@@ -42,15 +41,15 @@ class GmailApi:
 
     @property
     def most_messages(self) -> int:
-        """How many messages one batch may get: by Gmail's advice and by our quota.
+        """How many messages one batch may get: by Gmail's advice and by what is left of our quota.
 
-        A small quota is divided evenly, one price kept for the calls between: three batches of 49
-        in a minute bring more than two of 50.
+        Where that is too little to be worth a request, a whole batch is waited for. One price is
+        kept for the calls between: a sync that is resumed begins with some.
         """
-        price = self.prices.get_message
-        affordable = max(1, (self.client.quota.largest - price) // price)
-        batches = math.ceil(affordable / BATCH_PARTS)
-        return affordable // batches if batches <= EVEN_BATCHES else BATCH_PARTS
+        price, quota = self.prices.get_message, self.client.quota
+        whole = max(1, min(BATCH_PARTS, quota.largest // price - 1))
+        affordable = quota.left // price
+        return min(whole, affordable) if affordable >= WORTH_A_REQUEST else whole
 
     async def history_id(self) -> str:
         """Return where the mailbox's history stands now."""

@@ -4,77 +4,28 @@ Every key has a default but the files of secrets. Nothing here touches the datab
 Durations keep the unit of their key (`_ms`, `_s`), so the file, the model and the errors agree.
 """
 
-import ipaddress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from apscheduler.triggers.cron import CronTrigger
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from emailsync.domain.accounts import ProviderType
 from emailsync.domain.priority import Intervals, QueueName
+from emailsync.setting_values import (
+    Count,
+    Crontab,
+    DatabaseUrl,
+    ListenAddress,
+    Milliseconds,
+    Seconds,
+    WebAddress,
+)
 
-Count = Annotated[int, Field(ge=1, le=100_000)]
-Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
-Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
-MAX_PORT = 65_535
+LEAST_UNITS = 100  #: of Gmail: the counts of 50 labels are one request, and a sync begins with more
+LEAST_REQUESTS = 10  #: to Graph, which begins with fewer
 MIN_BEATS_PER_LEASE = 3  #: a lease must outlive two lost heartbeats
-
-
-def _crontab(value: str) -> str:
-    """Accept what APScheduler will accept."""
-    CronTrigger.from_crontab(value, timezone="UTC")
-    return value
-
-
-def _database(value: str) -> str:
-    """Accept `embedded` or a PostgreSQL URL; the message must not repeat the password."""
-    if value == "embedded":
-        return value
-    try:
-        url = urlsplit(value)
-        for host in url.netloc.rpartition("@")[2].split(","):
-            _ = urlsplit(f"//{host}").port  # a password's # or / makes the rest of it a port
-    except ValueError:
-        raise ValueError(
-            "is not a valid URL; in a password write / as %2F, # as %23, ? as %3F, @ as %40"
-        ) from None
-    if url.scheme not in {"postgresql", "postgres"}:
-        raise ValueError('should be "embedded" or start with postgresql://')
-    return value
-
-
-def _listen_address(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > MAX_PORT:
-        raise ValueError('should be host:port, such as "127.0.0.1:8025" or "[::1]:8025"')
-    return value
-
-
-def _web_address(value: str) -> str:
-    """Accept https, and plain http on loopback: for tests and emulators."""
-    url = urlsplit(value)
-    if not url.hostname or (
-        url.scheme != "https" and not _is_loopback_http(url.scheme, url.hostname)
-    ):
-        raise ValueError("should start with https:// (http:// only on loopback)")
-    if "@" in url.netloc or url.query or url.fragment:
-        raise ValueError("should be scheme, host and path alone, without a user, ? or #")
-    return value
-
-
-def _is_loopback_http(scheme: str, host: str) -> bool:
-    if scheme != "http":
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
 class Section(BaseModel):
@@ -87,7 +38,7 @@ class EmailSyncSettings(Section):
     """`[email_sync]`: whether and when the scheduler looks for due accounts."""
 
     enabled: bool = True
-    cron: Annotated[str, AfterValidator(_crontab)] = "*/5 * * * *"
+    cron: Crontab = "*/5 * * * *"
     batch_size: Annotated[int, Field(ge=1, le=1_000)] = 50
     stagger_ms: Annotated[int, Field(ge=0, le=60_000)] = 100
     state_dir: Path | None = None  #: None: the loader finds the usual place
@@ -96,7 +47,7 @@ class EmailSyncSettings(Section):
 class DatabaseSettings(Section):
     """`[database]`."""
 
-    url: Annotated[str, AfterValidator(_database)] = Field(default="embedded", repr=False)
+    url: DatabaseUrl = Field(default="embedded", repr=False)
     password_file: Path | None = None  #: None: the URL holds the password, or none is needed
     pool_max: Annotated[int, Field(ge=2, le=19)] = 16
     auto_migrate: bool = True
@@ -122,7 +73,7 @@ class DatabaseSettings(Section):
 class HttpSettings(Section):
     """`[http]`: the health pages; loopback unless said otherwise."""
 
-    listen: Annotated[str, AfterValidator(_listen_address)] = "127.0.0.1:8025"
+    listen: ListenAddress = "127.0.0.1:8025"
     token_file: Path | None = None  #: None: `http-token` in the state directory
     public_url: WebAddress | None = None
 
@@ -172,6 +123,15 @@ class ProviderLimits(Section):
     interval_ms: Milliseconds
     utilisation: Annotated[float, Field(gt=0, le=1)] = 0.5  #: of the provider's own limit
 
+    def must_allow(self, key: str, least: int, what: str) -> None:
+        """Refuse a limit of which our share is less than `what` takes: nothing would ever run."""
+        value = getattr(self, key)
+        if value * self.utilisation < least:
+            raise ValueError(
+                f"{key} ({value}) times utilisation ({self.utilisation:g}) should be at least "
+                f"{least}, {what}: {key} at least {-(-least // self.utilisation):.0f}"
+            )
+
 
 class ImapLimits(ProviderLimits):
     """`[limits.imap]`; an account's lease sees to it that its syncs open one connection at once."""
@@ -183,12 +143,8 @@ class ImapLimits(ProviderLimits):
     connections_per_host: Count = 50
 
     @model_validator(mode="after")
-    def _an_account_may_connect(self) -> Self:
-        if self.connections_per_account * self.utilisation < 1:
-            raise ValueError(
-                f"connections_per_account ({self.connections_per_account}) times utilisation "
-                f"({self.utilisation:g}) should be at least 1, the connection that a sync opens"
-            )
+    def _a_sync_can_begin(self) -> Self:
+        self.must_allow("connections_per_account", 1, "the connection that a sync opens")
         return self
 
 
@@ -202,6 +158,12 @@ class GoogleLimits(ProviderLimits):
     user_units_per_minute: Annotated[int, Field(ge=100, le=1_000_000)] = 6_000
     project_units_per_minute: Annotated[int, Field(ge=100, le=1_000_000_000)] = 1_200_000
 
+    @model_validator(mode="after")
+    def _a_sync_can_begin(self) -> Self:
+        for key in ("user_units_per_minute", "project_units_per_minute"):
+            self.must_allow(key, LEAST_UNITS, "the dearest request and those that begin a sync")
+        return self
+
 
 class MicrosoftLimits(ProviderLimits):
     """`[limits.microsoft]`."""
@@ -211,6 +173,12 @@ class MicrosoftLimits(ProviderLimits):
     interval_ms: Milliseconds = 3_000
     mailbox_requests_per_10_minutes: Annotated[int, Field(ge=20, le=1_000_000)] = 10_000
     mailbox_concurrent: Annotated[int, Field(ge=1, le=100)] = 4
+
+    @model_validator(mode="after")
+    def _a_sync_can_begin(self) -> Self:
+        key = "mailbox_requests_per_10_minutes"
+        self.must_allow(key, LEAST_REQUESTS, "the requests that begin a sync and one more")
+        return self
 
 
 class LimitsSettings(Section):

@@ -42,6 +42,24 @@ BAD_FILES = [
     ("[limits.imap]\nconnections_per_account = 0", "limits.imap.connections_per_account", "not 0"),
     ("[limits.imap]\nconnections_per_account = 1", "limits.imap", "times utilisation (0.5)"),
     ("[limits.imap]\nutilisation = 0.09", "limits.imap", "connections_per_account (10) times"),
+    (
+        "[limits.google]\nutilisation = 0.005",
+        "limits.google",
+        "user_units_per_minute at least 20000",
+    ),
+    (
+        "[limits.google]\nproject_units_per_minute = 100\nutilisation = 0.3",
+        "limits.google",
+        (
+            "should be at least 100, the dearest request and those that begin a sync:"
+            " project_units_per_minute at least 334"
+        ),
+    ),
+    (
+        "[limits.microsoft]\nmailbox_requests_per_10_minutes = 20\nutilisation = 0.1",
+        "limits.microsoft",
+        "mailbox_requests_per_10_minutes at least 100",
+    ),
     ("[limits.google]\nprices = '2025'", "limits.google.prices", "'2026' or 'classic'"),
     ("[imap]\nallowed_ports = [143, 70000]", "imap.allowed_ports.1", "not 70000"),
     ("[queues.high]\nattempts = 0", "queues.high.attempts", "not 0"),

@@ -107,12 +107,12 @@ async def test_a_token_that_expired_is_renewed_and_the_request_sent_once_more() 
 
 
 async def test_both_requests_cost_quota() -> None:
-    async with rig(refuse_first_token, GoogleLimits(user_units_per_minute=100)) as it:
+    async with rig(refuse_first_token, GoogleLimits(user_units_per_minute=200)) as it:
         client = it.client()
 
-        await client.send(GET, cost=20)
+        await client.send(GET, cost=40)
         with pytest.raises(QuotaSpent):
-            await client.send(GET, cost=20)
+            await client.send(GET, cost=40)
 
         assert len(it.server.exchanges) == 2
 
@@ -138,14 +138,14 @@ async def test_the_provider_may_say_that_a_refused_token_means_dead_credentials(
 
 
 async def test_a_token_that_cannot_be_had_costs_no_request_and_no_quota() -> None:
-    async with rig(answering(200), GoogleLimits(user_units_per_minute=100)) as it:
+    async with rig(answering(200), GoogleLimits(user_units_per_minute=200)) as it:
         client = it.client()
         it.tokens.failure = Unreachable("the token endpoint is down")
 
         with pytest.raises(Unreachable):
-            await client.send(GET, cost=50)
+            await client.send(GET, cost=100)
         it.tokens.failure = None
-        await client.send(GET, cost=50)
+        await client.send(GET, cost=100)
 
         assert len(it.server.exchanges) == 1
 
@@ -233,11 +233,11 @@ async def test_a_request_that_failed_counts_as_one_that_the_server_saw() -> None
     async def cut(exchange: Exchange) -> None:
         exchange.hang_up()
 
-    async with rig(cut, GoogleLimits(user_units_per_minute=100)) as it:
+    async with rig(cut, GoogleLimits(user_units_per_minute=200)) as it:
         client = it.client()
 
         with pytest.raises(Unreachable):
-            await client.send(GET, cost=50)
+            await client.send(GET, cost=100)
         with pytest.raises(QuotaSpent):
             await client.send(GET, cost=1)
 

@@ -272,12 +272,12 @@ def test_a_batch_that_wants_more_lanes_than_there_are_takes_them_all() -> None:
 
 
 def test_a_request_that_costs_more_than_the_quota_allows_at_all_fails_visibly() -> None:
-    quota = google_quota(settings(GoogleLimits(user_units_per_minute=100))).of(an_account())
+    quota = google_quota(settings(GoogleLimits(user_units_per_minute=200))).of(an_account())
 
     async def run() -> None:
-        assert quota.largest == 50
+        assert quota.largest == 100
         with pytest.raises(Retryable):
-            await spend(quota, 51)
+            await spend(quota, 101)
 
     run_virtually(run())
 

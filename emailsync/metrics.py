@@ -6,7 +6,7 @@ counters that were asked for without it get their plain name back in `exposition
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -57,8 +57,10 @@ NOT_FAILED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStats:
-    """What one queue has done since the daemon started."""
+    """What one queue holds now, and what it has done since the daemon started."""
 
+    waiting: int = 0
+    running: int = 0
     completed: int = 0
     failed: int = 0
     total_duration_ms: float = 0
@@ -103,20 +105,24 @@ class Metrics:
     def job_queued(self, job: SyncJob) -> None:
         """Count a job that now waits in its queue or is parked under a limit."""
         self._queued.labels(job.priority.name.lower()).inc()
+        self._move(job.queue, waiting=1)
 
     def job_unqueued(self, job: SyncJob) -> None:
         """Count a job that left its queue: to run, or because the daemon gives it back."""
         self._queued.labels(job.priority.name.lower()).dec()
+        self._move(job.queue, waiting=-1)
 
     def job_started(self, job: SyncJob) -> None:
         """Count a run that began."""
         self._processing.labels(job.provider_type.value).inc()
+        self._move(job.queue, running=1)
 
     def job_finished(self, job: SyncJob, record: RunRecord, *, at: datetime) -> None:
         """Count a run that ended at `at` (aware UTC); one call for each `job_started`."""
         provider, outcome, counts = job.provider_type.value, record.outcome, record.counts
         duration_ms = record.duration.total_seconds() * 1_000
         self._processing.labels(provider).dec()
+        self._move(job.queue, running=-1)
         self._duration.labels(provider).observe(duration_ms)
         self._messages.labels(provider).inc(counts.created + counts.updated)
         self._bytes.labels(provider).inc(counts.fetched_bytes)
@@ -174,6 +180,12 @@ class Metrics:
         """Return the Prometheus text page, HELP and TYPE lines included."""
         return PLAIN_COUNTERS.sub(rb"\1", generate_latest(self.registry))
 
+    def _move(self, queue: QueueName, *, waiting: int = 0, running: int = 0) -> None:
+        stats = self._queues[queue]
+        self._queues[queue] = replace(
+            stats, waiting=stats.waiting + waiting, running=stats.running + running
+        )
+
     def _count_in_queue(
         self, queue: QueueName, result: RunResult, duration_ms: float, at: datetime
     ) -> None:
@@ -181,7 +193,8 @@ class Metrics:
         if not done and result in NOT_FAILED:
             return
         (self._queue_completed if done else self._queue_failed).labels(queue.value).inc()
-        self._queues[queue] = QueueStats(
+        self._queues[queue] = replace(
+            stats,
             completed=stats.completed + done,
             failed=stats.failed + (not done),
             total_duration_ms=stats.total_duration_ms + duration_ms,

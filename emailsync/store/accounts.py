@@ -13,21 +13,23 @@ from uuid import UUID, uuid4
 import orjson
 from asyncpg import CheckViolationError, Record, UniqueViolationError
 
+from emailsync.config import Settings
 from emailsync.crypto import KeyRing, Secret
 from emailsync.domain.accounts import AccountId, AccountKey, AccountStatus, ProviderType, TenantId
 from emailsync.domain.circuit import Circuit, CircuitState
 from emailsync.domain.errors import Misconfigured
-from emailsync.domain.freshness import Situation
+from emailsync.domain.freshness import Activity, Situation
 from emailsync.domain.priority import Priority, priority_of
 from emailsync.domain.runs import RunResult
 from emailsync.ports import Account
 from emailsync.store.database import Connection, Database
+from emailsync.store.intervals import situation_values
 from emailsync.store.queries import load_queries
 from emailsync.store.sealing import open_credentials, seal_credentials
 from emailsync.store.tenants import make_tenant
 from emailsync.store.text import pg_json, pg_text
 
-SQL: Final = load_queries("accounts")
+SQL: Final = load_queries("accounts", "situations")
 MAX_ID: Final = 2**63 - 1
 FIRST: Final = AccountKey(TenantId(""), AccountId(UUID(int=0)))  #: before all that there are
 API_HOSTS: Final = {
@@ -123,6 +125,8 @@ class AccountFilter:
     provider_type: ProviderType | None = None
     status: AccountStatus | None = None
     email_address: str | None = None
+    activity: Activity | None = None
+    text: str | None = None  #: in the address or the tenant's id, whatever its case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,11 +208,19 @@ class AccountStore:
         return next(iter(await self.page(wanted)), None)
 
     async def page(
-        self, wanted: AccountFilter, *, after: AccountKey = FIRST, limit: int | None = None
+        self,
+        wanted: AccountFilter,
+        *,
+        after: AccountKey = FIRST,
+        limit: int | None = None,
+        settings: Settings | None = None,
     ) -> Sequence[AccountInfo]:
-        """Return up to `limit` accounts behind a key, or all, in the order of keys."""
+        """Return up to `limit` accounts behind a key, or all, in the order of keys.
+
+        An activity goes by the intervals of `settings`; without them no account has one.
+        """
         async with self._database.connection() as connection:
-            rows = await _account_rows(connection, wanted, after, limit)
+            rows = await _account_rows(connection, wanted, after, limit, settings)
         return [_account(row) for row in rows]
 
     async def change(
@@ -289,7 +301,7 @@ class AccountStore:
         """Return what is known of an account; None: there is none."""
         async with self._database.connection() as connection:
             wanted = AccountFilter(tenant_id=key.tenant_id, account_id=key.account_id)
-            rows = await _account_rows(connection, wanted, FIRST, None)
+            rows = await _account_rows(connection, wanted)
             if not rows:
                 return None
             facts = await connection.fetchrow(SQL["completeness"], key.tenant_id, key.account_id)
@@ -320,10 +332,15 @@ def endpoint_of(
 
 
 async def _account_rows(
-    connection: Connection, wanted: AccountFilter, after: AccountKey, limit: int | None
+    connection: Connection,
+    wanted: AccountFilter,
+    after: AccountKey = FIRST,
+    limit: int | None = None,
+    settings: Settings | None = None,
 ) -> Sequence[Record]:
+    place = (after.tenant_id, after.account_id, limit)
     return await connection.fetch(
-        SQL["accounts"], after.tenant_id, after.account_id, limit, *astuple(wanted)
+        SQL["accounts"], *situation_values(settings), *place, *astuple(wanted)
     )
 
 
@@ -331,10 +348,11 @@ async def _runs(
     connection: Connection, key: AccountKey, limit: int, before: int
 ) -> Sequence[RunInfo]:
     rows = await connection.fetch(SQL["runs"], key.tenant_id, key.account_id, limit, before)
-    return [_run(**dict(row)) for row in rows]
+    return [run_info(**dict(row)) for row in rows]
 
 
-def _run(*, result: str, duration_ms: int, **columns: Any) -> RunInfo:
+def run_info(*, result: str, duration_ms: int, **columns: Any) -> RunInfo:
+    """Return a row of `sync_runs`."""
     duration = timedelta(milliseconds=duration_ms)
     return RunInfo(result=RunResult(result), duration=duration, **columns)
 

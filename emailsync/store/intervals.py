@@ -5,6 +5,7 @@ from typing import Any
 
 from emailsync.config import Settings
 from emailsync.domain.accounts import ProviderType
+from emailsync.domain.freshness import HELD_AT_MOST, PATIENCE_AT_LEAST
 from emailsync.domain.priority import Priority
 
 
@@ -16,3 +17,9 @@ def interval_columns(settings: Settings) -> Sequence[Sequence[Any]]:
         [priority for _, priority in pairs],
         [settings.intervals.of(kind).of(priority).total_seconds() for kind, priority in pairs],
     )
+
+
+def situation_values(settings: Settings | None) -> Sequence[Any]:
+    """Return the first five values of statements made of situations.sql; None: no intervals."""
+    columns = ([], [], []) if settings is None else interval_columns(settings)
+    return (*columns, PATIENCE_AT_LEAST.total_seconds(), HELD_AT_MOST.total_seconds())

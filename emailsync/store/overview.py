@@ -6,14 +6,13 @@ from typing import Final
 
 from emailsync.config import Settings
 from emailsync.domain.accounts import ProviderType
-from emailsync.domain.freshness import HELD_AT_MOST, PATIENCE_AT_LEAST
 from emailsync.domain.priority import Priority
 from emailsync.metrics import StoreGauges
 from emailsync.store.database import Database
-from emailsync.store.intervals import interval_columns
+from emailsync.store.intervals import situation_values
 from emailsync.store.queries import load_queries
 
-SQL: Final = load_queries("overview")
+SQL: Final = load_queries("overview", "situations")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +54,7 @@ class Overview:
             lag = await connection.fetch(SQL["lag"])
             circuits = await connection.fetch(SQL["circuits"])
             accounts = await connection.fetch(SQL["accounts"])
-            freshness = await connection.fetch(
-                SQL["freshness"],
-                *interval_columns(settings),
-                PATIENCE_AT_LEAST.total_seconds(),
-                HELD_AT_MOST.total_seconds(),
-            )
+            freshness = await connection.fetch(SQL["freshness"], *situation_values(settings))
             completeness = await connection.fetchrow(SQL["completeness"])
         assert completeness is not None
         return StoreGauges(

@@ -1,6 +1,7 @@
 """The SQL of the program, by name. Statements live in sql/queries/*.sql and nowhere else.
 
-A block is `-- name: claim_due`, a comment that says what it is for, and one statement.
+A block is `-- name: claim_due`, a comment that says what it is for, and one statement; where that
+says `{{name}}`, another block is put in.
 """
 
 import re
@@ -13,6 +14,7 @@ import emailsync
 
 _PACKAGE: Final = Path(emailsync.__file__).parent
 _NAME: Final = re.compile(r"^-- name: (\w+)\n(?=-- \S)", re.MULTILINE)
+_PART: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
 def sql_folder() -> Path:
@@ -26,6 +28,7 @@ def load_queries(*files: str) -> Mapping[str, str]:
 
     Raises:
         ValueError: a block has no purpose line, or two have one name.
+        KeyError: a block is to be put in that is not there.
     """
     folder = sql_folder() / "queries"
     text = "\n".join((folder / f"{file}.sql").read_text(encoding="utf-8") for file in files)
@@ -33,4 +36,5 @@ def load_queries(*files: str) -> Mapping[str, str]:
     blocks = dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
     if len(blocks) != text.count("-- name: "):
         raise ValueError(f"{files}: a block without a purpose line, or one name twice")
-    return MappingProxyType(blocks)
+    whole = {name: _PART.sub(lambda part: blocks[part[1]], block) for name, block in blocks.items()}
+    return MappingProxyType(whole)

@@ -23,22 +23,26 @@ SELECT pg_notify(
 )
 
 -- name: accounts
--- Return up to $3 accounts behind the key ($1, $2), in the order of keys, with their endpoints' circuits
--- and the time: those of the tenant $4, with the id $5, the type $6, the status $7 and the address $8,
--- where these are given. Plan: provider_configs_pkey, provider_configs_id_idx.
-SELECT tenant_id, id, account.provider_type, email_address, settings, account.endpoint, status,
-    is_active, sync_priority, last_synced_at, next_sync_at, attempt, sync_error_count, last_error,
+-- Return up to $8 accounts behind the key ($6, $7), in the order of keys, with their endpoints' circuits
+-- and the time: those of the tenant $9, with the id $10, the type $11, the status $12, the address $13,
+-- the activity $14 and the text $15 in their address or tenant, where these are given. $1-$5: see
+-- situations.sql. Plan: provider_configs_pkey, provider_configs_id_idx.
+SELECT tenant_id, id, provider_type, email_address, settings, endpoint, status, is_active,
+    sync_priority, last_synced_at, next_sync_at, attempt, sync_error_count, last_error,
     last_error_class, last_error_at, circuit_state, circuit_failures, circuit_retry_at, lease_owner,
-    lease_until, leased_at, created_at, circuits.state AS endpoint_state,
-    circuits.failures AS endpoint_failures, circuits.retry_at AS endpoint_retry_at, now() AS now
-FROM provider_configs AS account
-LEFT JOIN circuits ON circuits.provider_type = account.provider_type
-    AND circuits.endpoint = account.endpoint
-WHERE (tenant_id, id) > ($1::text, $2::uuid) AND removed_at IS NULL
-    AND ($4::text IS NULL OR tenant_id = $4) AND ($5::uuid IS NULL OR id = $5)
-    AND ($6::text IS NULL OR account.provider_type = $6) AND ($7::text IS NULL OR status = $7)
-    AND ($8::text IS NULL OR lower(email_address) = lower($8))
-ORDER BY tenant_id, id LIMIT $3
+    lease_until, leased_at, created_at, endpoint_state, endpoint_failures, endpoint_retry_at,
+    now() AS now
+FROM ({{situations}}) AS account
+WHERE (tenant_id, id) > ($6::text, $7::uuid) AND removed_at IS NULL
+    AND ($9::text IS NULL OR tenant_id = $9) AND ($10::uuid IS NULL OR id = $10)
+    AND ($11::text IS NULL OR provider_type = $11) AND ($12::text IS NULL OR status = $12)
+    AND ($13::text IS NULL OR lower(email_address) = lower($13))
+    AND ($14::text IS NULL OR activity = $14)
+    AND (
+        $15::text IS NULL OR position(lower($15) IN lower(email_address)) > 0
+        OR position(lower($15) IN lower(tenant_id)) > 0
+    )
+ORDER BY tenant_id, id LIMIT $8
 
 -- name: pause
 -- Stop syncing the account.

@@ -20,29 +20,13 @@ SELECT provider_type, status, count(*) AS accounts
 FROM provider_configs GROUP BY provider_type, status
 
 -- name: freshness
--- By provider type: how many accounts are stalled (domain/freshness.py says the same), and by how much
--- the least fresh one is older than its interval. $1-$3 are the intervals in seconds by type and
--- priority; $4 how long a due account may wait at least, and $5 be held at most, in seconds.
-SELECT account.provider_type,
-    count(*) FILTER (
-        WHERE CASE
-            WHEN lease_until > now() THEN leased_at <= now() - make_interval(secs => $5)
-            ELSE greatest(next_sync_at, circuit_retry_at, circuits.retry_at)
-                <= now() - make_interval(secs => greatest(intervals.seconds, $4))
-        END
-    ) AS stalled,
-    greatest(
-        0,
-        max(extract(epoch FROM now() - coalesce(last_synced_at, account.created_at)) - intervals.seconds)
-    )::double precision AS unsynced_s
-FROM provider_configs AS account
-JOIN unnest($1::text[], $2::int[], $3::double precision[])
-    AS intervals (provider_type, priority, seconds)
-    ON intervals.provider_type = account.provider_type AND intervals.priority = account.sync_priority
-LEFT JOIN circuits ON circuits.provider_type = account.provider_type
-    AND circuits.endpoint = account.endpoint
+-- By provider type: how many accounts are stalled, and by how much the least fresh one is older than
+-- its interval. $1-$5: see situations.sql.
+SELECT provider_type, count(*) FILTER (WHERE activity = 'stalled') AS stalled,
+    max(unsynced_s) AS unsynced_s
+FROM ({{situations}}) AS account
 WHERE is_active AND status = 'active'
-GROUP BY account.provider_type
+GROUP BY provider_type
 
 -- name: completeness
 -- What is not as it should be: folders that differ from the server's count, messages set aside.

@@ -5,7 +5,9 @@ from uuid import UUID
 
 import pytest
 
+from emailsync.config import Settings
 from emailsync.store.database import Database
+from emailsync.store.intervals import situation_values
 from emailsync.store.mail_reader import TOP
 from emailsync.store.queries import load_queries
 from plans import MAIL, scans
@@ -14,7 +16,7 @@ from store_rig import StoreRig, add_account
 FEED = load_queries("feed")
 READING = load_queries("reading")
 ERASURE = load_queries("erasure")
-ACCOUNTS = load_queries("accounts")
+ACCOUNTS = load_queries("accounts", "situations")
 LEASES = load_queries("leases")
 CHANGES = """
 INSERT INTO changes (tenant_id, provider_id, message_id, kind, xact)
@@ -118,7 +120,7 @@ async def test_runs_and_accounts_are_listed_from_where_the_page_before_ended(
     accounts = await condition_of(
         much.database,
         ACCOUNTS["accounts"],
-        ["a", UUID(int=0), 50, *[None] * 5],
+        [*situation_values(Settings()), "a", UUID(int=0), 50, *[None] * 7],
         table="provider_configs",
         index="provider_configs_pkey",
     )

@@ -8,8 +8,9 @@ from typing import Any
 from emailsync.config import Settings
 from emailsync.domain.accounts import ProviderType
 from emailsync.domain.freshness import Activity
-from emailsync.store.accounts import AccountInfo, AccountStore
+from emailsync.store.accounts import AccountFilter, AccountInfo, AccountStore
 from emailsync.store.database import Database
+from emailsync.store.monitor import Monitor
 from emailsync.store.overview import Overview
 from store_rig import KEYS, add_account
 
@@ -63,6 +64,26 @@ async def test_the_metrics_and_the_domain_agree_on_every_account(
         assert gauges.stalled[kind] == len(stalled) > 0
         oldest_s = max(unsynced_s(each) for each in ours)
         assert abs(gauges.unsynced_s[kind] - oldest_s) < 30
+
+
+async def test_the_lists_and_the_domain_agree_on_every_account(
+    database: Database, connection: Connection
+) -> None:
+    await add_every_kind(connection)
+    store = AccountStore(database, KEYS)
+
+    accounts = await store.list_all()
+    found = {
+        activity: await store.page(AccountFilter(activity=activity), settings=SETTINGS)
+        for activity in Activity
+    }
+    standings = (await Monitor(database).picture(SETTINGS, None)).standings
+
+    for activity, those in found.items():
+        keys = {each.key for each in accounts if activity_of(each) is activity}
+        assert {each.key for each in those} == keys != set()
+        counted = sum(each.accounts for each in standings if each.activity is activity)
+        assert counted == len(keys)
 
 
 async def test_a_fresh_database_is_not_late(database: Database, connection: Connection) -> None:

@@ -23,6 +23,7 @@ from emailsync.api.backend import Backend
 from emailsync.api.bell import Bell
 from emailsync.api.resources import Surroundings, resources
 from emailsync.api.server import bind, build_api, serve
+from emailsync.api.sessions import Sessions
 from emailsync.assembly import Syncing, instance_name, open_syncing
 from emailsync.config import LiveSettings, Settings
 from emailsync.domain.access import Grant
@@ -39,6 +40,7 @@ from emailsync.store.database import Database
 from emailsync.store.erasure import Erasure
 from emailsync.store.feed import ChangeFeed
 from emailsync.store.mail_reader import MailReader
+from emailsync.store.monitor import Monitor
 from emailsync.store.opening import database_server, opened_database
 from emailsync.store.tenants import TenantStore
 from emailsync.store.tokens import TokenStore
@@ -102,9 +104,14 @@ class Daemon:
     async def run(self) -> None:
         """Serve the API, sync, and obey signals until told to stop."""
         listener = self._listener()
+        is_secure = (self._settings.http.public_url or "").startswith("https:")
+        sessions = Sessions(self._clock, is_secure=is_secure)
+        gate = Gate(self._tokens, self._find_token, self._clock, sessions)
         table = resources(
             Surroundings(
                 reach=self._reach,
+                gate=gate,
+                sessions=sessions,
                 bell=self._bell,
                 settings=self._live,
                 clock=self._clock,
@@ -112,7 +119,7 @@ class Daemon:
                 is_ready=self._is_ready,
             )
         )
-        api = build_api(table, Gate(self._tokens, self._find_token, self._clock))
+        api = build_api(table, gate)
         async with anyio.create_task_group() as group:
             group.start_soon(self._obey_signals, group.cancel_scope, name="signals")
             group.start_soon(serve, api, listener, name="http")
@@ -198,6 +205,7 @@ class Daemon:
             feed=ChangeFeed(shared),
             erasure=Erasure(shared),
             tokens=TokenStore(shared),
+            monitor=Monitor(shared),
             openers=syncing.openers,
         )
 

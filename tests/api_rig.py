@@ -16,6 +16,7 @@ from emailsync.api.description import described
 from emailsync.api.endpoints import Table
 from emailsync.api.resources import Surroundings, resources
 from emailsync.api.server import bind, build_api, serve
+from emailsync.api.sessions import Sessions
 from emailsync.crypto import Secret, token_hash
 from emailsync.domain.access import Grant, Scope
 from emailsync.domain.accounts import Lease, ProviderType, TenantId
@@ -26,6 +27,7 @@ from emailsync.store.accounts import AccountStore
 from emailsync.store.erasure import Erasure
 from emailsync.store.feed import ChangeFeed
 from emailsync.store.mail_reader import MailReader
+from emailsync.store.monitor import Monitor
 from emailsync.store.tenants import TenantStore
 from emailsync.store.tokens import TokenStore
 from emailsync.store.wake import CHANGES, listen
@@ -126,6 +128,7 @@ async def api_rig(url: str) -> AsyncIterator[ApiRig]:
             feed=ChangeFeed(database),
             erasure=Erasure(database),
             tokens=TokenStore(database),
+            monitor=Monitor(database),
             openers=dict.fromkeys(ProviderType, desk),
         )
         rig = ApiRig(mail=mail, url="", backend=backend, table=(), desk=desk)
@@ -157,9 +160,13 @@ async def _serve(rig: ApiRig, database_url: str, group: anyio.abc.TaskGroup) -> 
     async def find(sha256: bytes) -> Grant | None:
         return await rig.reach().tokens.find(sha256)
 
+    sessions = Sessions(clock, is_secure=False)
+    gate = Gate([Secret(ADMIN)], find, clock, sessions)
     rig.table = resources(
         Surroundings(
             reach=rig.reach,
+            gate=gate,
+            sessions=sessions,
             bell=bell,
             settings=rig.mail.settings,
             clock=clock,
@@ -169,7 +176,7 @@ async def _serve(rig: ApiRig, database_url: str, group: anyio.abc.TaskGroup) -> 
     )
     listener = bind("127.0.0.1", 0)
     rig.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    group.start_soon(serve, build_api(rig.table, Gate([Secret(ADMIN)], find, clock)), listener)
+    group.start_soon(serve, build_api(rig.table, gate), listener)
     rig.table = described(rig.table)
     listening = anyio.Event()
 

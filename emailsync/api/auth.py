@@ -1,4 +1,4 @@
-"""Who asks: a bearer token (RFC 6750) to what it opens.
+"""Who asks: a bearer token (RFC 6750), or a session that stands for one, to what it opens.
 
 Admin tokens come from a file, one a line; the others are in the database, by their hash. A token
 is never read from a URL, which proxies log.
@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from emailsync.api.failed_attempts import FailedAttempts
 from emailsync.api.problems import Refused
+from emailsync.api.sessions import Sessions
 from emailsync.crypto import Secret, token_hash
 from emailsync.domain.access import Grant, Scope
 from emailsync.ports import Clock
@@ -22,6 +23,10 @@ ADMIN: Final = Grant(Scope.ADMIN)
 PROVEN: Final = (
     1_000  #: hashes of tokens that were right lately, looked up again whatever else fails
 )
+
+DASHBOARD_HEADER: Final = "x-emailsync-dashboard"
+"""Our page sends it; no other site's can (Fetch standard, CORS-preflight fetch)."""
+CHANGES_NOTHING: Final = frozenset({"GET", "HEAD"})
 
 FindToken = Callable[[bytes], Awaitable[Grant | None]]
 
@@ -33,30 +38,43 @@ class Gate:
         admin_tokens: those of the file.
         find: returns what the token of a SHA-256 opens; raises StoreUnavailable.
         clock: for putting off addresses that guess.
+        sessions: of browsers that have shown a token.
     """
 
-    def __init__(self, admin_tokens: Sequence[Secret], find: FindToken, clock: Clock) -> None:
+    def __init__(
+        self, admin_tokens: Sequence[Secret], find: FindToken, clock: Clock, sessions: Sessions
+    ) -> None:
         self._admin = [token_hash(token.reveal().encode()) for token in admin_tokens]
-        self._find = find
+        self._find_token = find
         self._failed = FailedAttempts(clock)
+        self._sessions = sessions
         self._proven: OrderedDict[bytes, None] = OrderedDict()
 
     async def grant_of(self, request: Request) -> Grant:
         """Return what whoever asks may see.
 
         Raises:
-            Refused: there is no token, or a wrong one, or too many wrong ones came before.
+            Refused: there is no token, or a wrong one, or too many wrong ones came before; or a
+                session is over, or another site's page may be asking by it.
             StoreUnavailable: the token is not of the file, and the database is away.
         """
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        authorization = request.headers.get("authorization")
+        if authorization is None and (shown := self._sessions.shown_by(request)):
+            return await self._grant_of_session(shown, request)
+        scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
             raise _unauthorised("Bearer", "Send the header Authorization: Bearer TOKEN.")
-        presented = token_hash(given.strip().encode("latin-1"))
-        # Every token is compared, each in constant time, so the answer's delay tells nothing. Those
-        # in the database are found by their hash, of which no guess can choose the digits.
-        matches = [hmac.compare_digest(presented, token) for token in self._admin]
-        if any(matches):
-            return ADMIN
+        return await self.grant_for(token_hash(given.strip().encode("latin-1")), request)
+
+    async def grant_for(self, presented: bytes, request: Request) -> Grant:
+        """Return what the token of this SHA-256 opens; a request's address may try a few.
+
+        Raises:
+            Refused: it is a wrong one, or too many wrong ones came before.
+            StoreUnavailable: the token is not of the file, and the database is away.
+        """
+        if grant := self._admin_grant(presented):
+            return grant
         address = request.client.host if request.client else ""
         if presented not in self._proven and (wait_s := self._failed.wait_s(address)):
             raise Refused(
@@ -64,7 +82,7 @@ class Gate:
                 "Too many wrong tokens came from your address; try again later.",
                 headers={"Retry-After": str(math.ceil(wait_s))},
             )
-        grant = await self._find(presented)
+        grant = await self._find_token(presented)
         if grant is None:
             self._proven.pop(presented, None)
             self._failed.note(address)
@@ -74,6 +92,22 @@ class Gate:
             )
         self._remember(presented)
         return grant
+
+    async def _grant_of_session(self, shown: bytes, request: Request) -> Grant:
+        if request.method not in CHANGES_NOTHING and DASHBOARD_HEADER not in request.headers:
+            raise Refused(
+                403, f"A session changes things only with the header {DASHBOARD_HEADER}: 1."
+            )
+        grant = self._admin_grant(shown) or await self._find_token(shown)
+        if grant is None:
+            raise _unauthorised("Bearer", "The token of this session was removed, or is over.")
+        return grant
+
+    def _admin_grant(self, presented: bytes) -> Grant | None:
+        # Every token is compared, each in constant time, so the answer's delay tells nothing. Those
+        # in the database are found by their hash, of which no guess can choose the digits.
+        matches = [hmac.compare_digest(presented, token) for token in self._admin]
+        return ADMIN if any(matches) else None
 
     def _remember(self, presented: bytes) -> None:
         self._proven[presented] = None

@@ -10,6 +10,7 @@ from emailsync.store.accounts import AccountStore
 from emailsync.store.erasure import Erasure
 from emailsync.store.feed import ChangeFeed
 from emailsync.store.mail_reader import MailReader
+from emailsync.store.monitor import Monitor
 from emailsync.store.tenants import TenantStore
 from emailsync.store.tokens import TokenStore
 
@@ -24,6 +25,7 @@ class Backend:
     feed: ChangeFeed
     erasure: Erasure
     tokens: TokenStore
+    monitor: Monitor
     openers: Mapping[ProviderType, SessionOpener]
 
 

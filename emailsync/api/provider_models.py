@@ -1,6 +1,6 @@
 """What is sent and shown of accounts. No secret is ever shown, not even that there is one."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -145,6 +145,10 @@ class ProvidersQuery(PageQuery):
     provider_type: ProviderType | None = None
     status: AccountStatus | None = None
     email_address: Address | None = None
+    activity: Activity | None = None
+    search: Annotated[
+        Line | None, Field(description="A part of the address or of the tenant's id.")
+    ] = None
 
 
 class ProviderConfig(BaseModel):
@@ -162,6 +166,8 @@ class ProviderConfig(BaseModel):
     activity: Activity
     last_synced_at: datetime | None
     next_sync_at: datetime
+    interval_s: float  #: between two syncs of its type and priority
+    unsynced_s: float  #: by how much it is older than that, whatever the reason; 0 while stopped
     sync_error_count: int
     last_error: str | None
     last_error_class: str | None
@@ -232,8 +238,9 @@ class LoginTest(BaseModel):
     detail: str | None = None
 
 
-def shown(account: AccountInfo, activity: Activity) -> ProviderConfig:
-    """Return an account as it is shown."""
+def shown(account: AccountInfo, interval: timedelta) -> ProviderConfig:
+    """Return an account as it is shown; `interval` is that of its type and priority."""
+    situation = account.situation
     return ProviderConfig(
         id=account.key.account_id,
         tenant_id=account.key.tenant_id,
@@ -244,9 +251,11 @@ def shown(account: AccountInfo, activity: Activity) -> ProviderConfig:
         is_active=account.is_active,
         sync_priority=account.priority,
         priority=PRIORITY_NAMES[account.priority],
-        activity=activity,
+        activity=situation.activity(interval),
         last_synced_at=account.last_synced_at,
         next_sync_at=account.next_sync_at,
+        interval_s=interval.total_seconds(),
+        unsynced_s=situation.unsynced_for(interval).total_seconds(),
         sync_error_count=account.sync_error_count,
         last_error=account.last_error,
         last_error_class=account.last_error_class,

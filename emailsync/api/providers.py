@@ -4,11 +4,12 @@ What a tenant's token may not see does not exist for it.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from datetime import timedelta
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import anyio
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
@@ -16,7 +17,8 @@ from emailsync.api.backend import Reach
 from emailsync.api.dispatch import reply
 from emailsync.api.endpoints import Access, Call, Content, Endpoint, Nothing, Table
 from emailsync.api.explaining import reasons
-from emailsync.api.fields import PageQuery, ProviderPath, RowId, TenantText
+from emailsync.api.fields import NO_NUL, PageQuery, ProviderPath, RowId, TenantText
+from emailsync.api.overview_models import FolderPage
 from emailsync.api.paging import decode, page
 from emailsync.api.problems import MEDIA_TYPE, Fault, Refused, not_found
 from emailsync.api.provider_models import (
@@ -39,8 +41,10 @@ from emailsync.domain.errors import Misconfigured, SyncError
 from emailsync.providers.account_settings import check_settings, secret_of
 from emailsync.store.accounts import FIRST, MAX_ID, AccountFilter, AccountInfo, NewAccount
 
+FolderPlace = Annotated[str, Field(pattern=NO_NUL)]
 KEY: Final = TypeAdapter(tuple[TenantText, UUID])
 RUN: Final = TypeAdapter(tuple[RowId])
+FOLDER: Final = TypeAdapter(tuple[FolderPlace, RowId])
 REACH: Final = frozenset({"host", "port", "security", "username"})  #: where a password is sent to
 TEST_WITHIN_S: Final = 30.0
 TESTS_AT_ONCE: Final = 4
@@ -81,6 +85,8 @@ class Providers:
                      {200: LoginTest}),
             Endpoint("GET", f"{one}/runs", tenant, "How its last syncs went", self.runs,
                      {200: RunPage}),
+            Endpoint("GET", f"{one}/folders", tenant, "Its folders, and how much of each is stored",
+                     self.folders, {200: FolderPage}),
             Endpoint("GET", f"{one}/explain", tenant, "Why it is where it is", self.explain,
                      {200: ExplainedProvider}),
         )  # fmt: skip
@@ -95,12 +101,16 @@ class Providers:
             provider_type=asked.provider_type,
             status=asked.status,
             email_address=asked.email_address,
+            activity=asked.activity,
+            text=asked.search,
         )
         after = FIRST
         if asked.cursor is not None:
             tenant_id, account_id = decode(asked.cursor, KEY)
             after = AccountKey(tenant_id, AccountId(account_id))
-        found = await self._reach().accounts.page(wanted, after=after, limit=asked.limit + 1)
+        found = await self._reach().accounts.page(
+            wanted, after=after, limit=asked.limit + 1, settings=self._settings.current
+        )
         accounts, cursor = page(found, asked.limit, _sort_key)
         return reply(
             ProviderPage(items=[self._shown(account) for account in accounts], next_cursor=cursor)
@@ -230,17 +240,25 @@ class Providers:
         runs, cursor = page(found, asked.limit, lambda run: (run.id,))
         return reply(RunPage(items=[Run.of(run) for run in runs], next_cursor=cursor))
 
+    async def folders(self, call: Call[ProviderPath, PageQuery, Nothing]) -> Response:
+        """Return its folders, by path."""
+        account = await self._account(call.path, call.grant)
+        asked = call.query
+        after = ("", 0) if asked.cursor is None else decode(asked.cursor, FOLDER)
+        found = await self._reach().monitor.folders(account.key, after=after, limit=asked.limit + 1)
+        folders, cursor = page(found, asked.limit, lambda folder: (folder.path, folder.id))
+        return reply(FolderPage(items=list(folders), next_cursor=cursor))
+
     async def explain(self, call: PlainProviderCall) -> Response:
         """Say what it waits for, and what is stored of it."""
         account = await self._account(call.path, call.grant)
         explained = await self._reach().accounts.explain(account.key)
         if explained is None:
             raise not_found()
-        interval = self._settings.current.intervals.of(account.provider_type).of(account.priority)
         return reply(
             ExplainedProvider(
                 account=self._shown(explained.account),
-                because=list(reasons(explained, interval)),
+                because=list(reasons(explained, self._interval(explained.account))),
                 folders=explained.folders,
                 backfilling_folders=explained.backfilling_folders,
                 differing_folders=explained.differing_folders,
@@ -258,8 +276,10 @@ class Providers:
         return found
 
     def _shown(self, account: AccountInfo) -> ProviderConfig:
-        intervals = self._settings.current.intervals.of(account.provider_type)
-        return shown(account, account.situation.activity(intervals.of(account.priority)))
+        return shown(account, self._interval(account))
+
+    def _interval(self, account: AccountInfo) -> timedelta:
+        return self._settings.current.intervals.of(account.provider_type).of(account.priority)
 
 
 def _sort_key(account: AccountInfo) -> tuple[str, str]:

@@ -3,14 +3,19 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from emailsync.api.auth import Gate
 from emailsync.api.backend import Reach
 from emailsync.api.bell import Bell
 from emailsync.api.changes import ChangeReader
+from emailsync.api.dashboard import Dashboard
 from emailsync.api.endpoints import Table
 from emailsync.api.health import HealthPages
+from emailsync.api.logins import Logins
 from emailsync.api.messages import Messages
+from emailsync.api.overview import Overviews
 from emailsync.api.providers import Providers
 from emailsync.api.retired import RETIRED
+from emailsync.api.sessions import Sessions
 from emailsync.api.tenants import Tenants
 from emailsync.config import LiveSettings
 from emailsync.metrics import Metrics
@@ -23,6 +28,8 @@ class Surroundings:
     """What the resources are made of."""
 
     reach: Reach
+    gate: Gate
+    sessions: Sessions
     bell: Bell  #: rung at every change
     settings: LiveSettings
     clock: Clock
@@ -34,6 +41,9 @@ def resources(of: Surroundings) -> Table:
     """Return the table of everything that is served, but the document that describes it."""
     return (
         *HealthPages(of.metrics, of.is_ready).table,
+        *Dashboard().table,
+        *Logins(of.gate, of.sessions).table,
+        *Overviews(of.reach, of.settings, of.metrics, of.clock).table,
         *Providers(of.reach, of.settings).table,
         *Tenants(of.reach).table,
         *Messages(of.reach, AttachmentFinder()).table,

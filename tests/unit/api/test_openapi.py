@@ -12,6 +12,7 @@ from emailsync.api.dispatch import routes_of
 from emailsync.api.endpoints import Access, Call, Endpoint, Nothing, PlainCall, Sent
 from emailsync.api.openapi import document, statuses
 from emailsync.api.problems import MEDIA_TYPE
+from emailsync.api.sessions import Sessions
 from emailsync.domain.access import Grant
 
 
@@ -77,10 +78,11 @@ def test_one_method_of_one_path_has_one_entry() -> None:
     async def nobody(_sha256: bytes) -> Grant | None:
         return None
 
+    clock = SettableClock()
     again = Endpoint("GET", "/alive", Access.ADMIN, "Alive", alive, {200: None})
 
     with pytest.raises(ValueError, match="twice"):
-        routes_of([ALIVE, again], Gate([], nobody, SettableClock()))
+        routes_of([ALIVE, again], Gate([], nobody, clock, Sessions(clock, is_secure=False)))
 
 
 def test_a_handler_says_what_is_sent_to_it() -> None:

@@ -109,7 +109,7 @@ def run_demo(tenants: int, listen: str, seconds: int | None = None, *, faults: b
 
     Args:
         tenants: how many, at least 1; each has one to three accounts.
-        listen: `host:port` of the health pages.
+        listen: `host:port` of the dashboard and the API.
         seconds: how long things happen in the mailboxes; None: until somebody ends the demo.
         faults: whether providers fail now and then; see demonstration/faults.py.
 
@@ -190,7 +190,7 @@ async def _run(order: _Order, folder: Path, stage: "_Stage") -> int:
             )
             async with running_daemon(config, order.listen, folder) as daemon:
                 await daemon.wait_until_ready()
-                stage.footer = _footer(order, folder)
+                stage.footer = _footer(order, daemon)
                 observer = Observer(database, daemon, imap, providers)
                 return await _watch(order, stage, observer, daemon)
 
@@ -244,11 +244,10 @@ def _write_config(
     return path
 
 
-def _footer(order: _Order, folder: Path) -> str:
+def _footer(order: _Order, daemon: Daemon) -> str:
     return (
-        f"Health pages: http://{order.listen}/health/queues and /health/metrics, with the header"
-        f" 'Authorization: Bearer TOKEN'; the token is in {folder}/http-token."
-        " Ctrl-C ends the demo and removes everything."
+        f"The dashboard: http://{order.listen}/#token={daemon.token()}\n"
+        "Open it in a browser. Ctrl-C ends the demo and removes everything."
     )
 
 

@@ -121,6 +121,10 @@ class Daemon:
             code = self._process.returncode
             raise DemoFailed(f"emailsyncd ended with exit code {code}:\n{self._tail()}")
 
+    def token(self) -> str:
+        """Return the admin's token for the API; it is there once the daemon is ready."""
+        return self._token_file.read_text().split()[0]
+
     async def samples(self) -> Sequence[Sample]:
         """Return what `/health/metrics` says; nothing when the daemon is too busy to answer."""
         page = await self._get("/health/metrics")
@@ -135,8 +139,8 @@ class Daemon:
     def _get_blocking(self, path: str) -> str | None:
         connection = HTTPConnection(*self._address, timeout=HTTP_TIMEOUT_S)
         try:
-            token = self._token_file.read_text().split()[0]
-            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            headers = {"Authorization": f"Bearer {self.token()}"}
+            connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             body = response.read().decode()
         except (OSError, HTTPException):

@@ -11,8 +11,10 @@ from typing import Final
 import anyio
 
 from emailsync.crypto import Secret
+from emailsync.domain.errors import Retryable
 
 MOST_KEPT: Final = 20_000  #: a kilobyte each; whose token was forgotten gets another one
+RENEWAL_S: Final = 20.0  #: for the issuer's answer, as in the database's vault
 
 Renewal = Callable[[Mapping[str, Secret]], Awaitable[Mapping[str, Secret] | None]]
 
@@ -39,11 +41,19 @@ class TokenMemory:
         return place.credentials if place else {}
 
     async def renew(self, key: Hashable, renewal: Renewal) -> Mapping[str, Secret]:
-        """Let `renewal` replace what is held; see `CredentialVault`."""
+        """Let `renewal` replace what is held; see `CredentialVault`.
+
+        It is not cancelled, for at most `RENEWAL_S`: the issuer may have replaced the old ones.
+
+        Raises:
+            Retryable: the renewal took longer.
+        """
         place = self._place_of(key)
         async with place.lock:
-            with anyio.CancelScope(shield=True):  # the issuer may have replaced the old ones
+            with anyio.move_on_after(RENEWAL_S, shield=True) as patience:
                 renewed = await renewal(place.credentials)
+            if patience.cancelled_caught:
+                raise Retryable("the provider did not renew the credentials in time")
             if renewed is not None:
                 place.credentials = renewed
             return place.credentials

@@ -6,7 +6,7 @@
 | its quantum: there is more| SLICED          | now                | 1       | success        |
 | QuotaSpent                | SLICED          | when it frees      | 1       | success        |
 | Retryable, attempts left  | RETRY           | after the backoff  | + 1     | account        |
-| Retryable, none left      | FAILED          | after the interval | 1       | account        |
+| Retryable, none left      | FAILED          | after 5 min, 25 .. | + 1     | account        |
 | Unreachable               | as Retryable    |                    |         | and endpoint   |
 | Throttled                 | THROTTLED       | 60 s or as asked   | same    | none           |
 | AuthUnproven, 1st and 2nd | RETRY           | after 30 min       | same    | none           |
@@ -46,6 +46,9 @@ UNPROVEN_WAIT: Final = timedelta(minutes=30)
 """Three refusals then span an hour at least: a server's bad quarter of an hour parks nobody."""
 OPERATOR_WAIT: Final = timedelta(minutes=5)
 """What was put right for all of them works for each within this time, nobody resumes anything."""
+FAILED_WAIT: Final = timedelta(minutes=5)
+"""Nothing was synced, so the account stays due and the next tick would take it, whatever its
+interval. A failure that lasts costs a worker its time, so the waits grow, up to the interval."""
 STORE_WAIT: Final = timedelta(seconds=5)
 DEFERRED_WAIT: Final = timedelta(seconds=30)
 """A probe may succeed long before the circuit's own time, and a claim skips what is still open."""
@@ -149,15 +152,16 @@ def _after_failure(
     interval: timedelta,
     jitter: float,
 ) -> Outcome:
-    if job.attempt < policy.attempts:
-        result, attempt = RunResult.RETRY, job.attempt + 1
-        wait = backoff(job.attempt, base=policy.base, jitter=jitter)
+    failures = job.attempt - policy.attempts + 1  #: that no attempt is left for
+    if failures < 1:
+        result, wait = RunResult.RETRY, backoff(job.attempt, base=policy.base, jitter=jitter)
     else:
-        result, attempt, wait = RunResult.FAILED, 1, _usual(interval, jitter)
+        again = backoff(failures, base=FAILED_WAIT, jitter=jitter)
+        result, wait = RunResult.FAILED, min(again, _usual(interval, jitter))
     return Outcome(
         result=result,
         next_sync_at=now + wait,
-        attempt=attempt,
+        attempt=job.attempt + 1,
         auth_refusals=job.auth_refusals,
         error=_message_of(error),
         error_class=type(error).__name__,

@@ -11,7 +11,7 @@ class RunResult(StrEnum):
     DONE = "done"  #: the account is up to date
     SLICED = "sliced"  #: its quantum or its quota is over and there is more: back to the queue
     RETRY = "retry"  #: failed, tried again after the backoff
-    FAILED = "failed"  #: failed, attempts used up: next at the usual interval
+    FAILED = "failed"  #: failed, attempts used up: tried again in minutes, then ever later
     THROTTLED = "throttled"
     DEFERRED = "deferred"  #: a circuit is open
     NEEDS_RECONNECT = "needs_reconnect"

@@ -131,12 +131,16 @@ def test_a_run_that_has_more_to_do_is_due_at_once_and_starts_its_attempts_again(
     assert outcome == Outcome(result=RunResult.SLICED, next_sync_at=NOW, attempt=1)
 
 
-def test_the_last_attempt_fails_and_the_account_goes_on_at_its_usual_interval() -> None:
-    outcome = decided(Unreachable("no answer"), job(attempt=3))
+@pytest.mark.parametrize(("attempt", "minutes"), [(3, 5), (4, 25), (5, 30), (1_000, 30)])
+def test_after_the_last_attempt_the_account_is_tried_again_ever_later_up_to_its_interval(
+    attempt: int, minutes: int
+) -> None:
+    """The queue of the lowest priority has one attempt, and an interval of hours."""
+    outcome = decided(Unreachable("no answer"), job(attempt=attempt))
 
     assert outcome.result is RunResult.FAILED
-    assert outcome.next_sync_at == NOW + INTERVAL
-    assert outcome.attempt == 1
+    assert outcome.next_sync_at == NOW + timedelta(minutes=minutes)
+    assert outcome.attempt == attempt + 1
     assert outcome.counts_on_account
     assert outcome.counts_on_endpoint
 

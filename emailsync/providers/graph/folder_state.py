@@ -25,8 +25,7 @@ class FolderState:
 
     def __post_init__(self) -> None:
         self.cursor = self.stored.cursor
-        counts = self.stored.remote_count, self.stored.stored_count
-        self.touched = counts[0] is not None and counts[0] != counts[1]
+        self.touched = self.stored.remote_count != self.stored.stored_count  # None: not counted yet
 
     @property
     def id(self) -> FolderId:

@@ -120,3 +120,19 @@ async def test_failures_at_random_lose_nothing(
         before = await account.row_versions()
         await account.sync()
         assert await account.row_versions() == before
+
+
+async def test_a_folder_that_could_not_be_counted_is_counted_by_the_next_sync(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with graph_account(database_url, tmp_path / "keys", messages=10) as account:
+        account.emulator.faults.add(Fault(on=r"\$select=totalItemCount", status=503))
+        while await account.run_once(quantum=timedelta()):
+            pass
+        uncounted = await account.unexplained_counts()
+        account.emulator.faults.clear()
+
+        await account.sync()
+
+        assert uncounted
+        assert await account.unexplained_counts() == []

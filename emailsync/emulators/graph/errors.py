@@ -64,6 +64,15 @@ def access_denied() -> GraphError:
     )
 
 
+def not_consented() -> GraphError:
+    """403: the directory, in other words, of a permission that is missing."""
+    return GraphError(
+        FORBIDDEN,
+        "Authorization_RequestDenied",
+        "Insufficient privileges to complete the operation.",
+    )
+
+
 def mailbox_not_enabled() -> GraphError:
     """404: no licence, on premises or soft-deleted."""
     return GraphError(

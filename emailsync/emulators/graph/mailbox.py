@@ -39,6 +39,7 @@ class Mailbox:
 
     def __init__(self, address: str, *, display_names: dict[str, str] | None = None) -> None:
         self.address = address
+        self.aliases: list[str] = []  #: its other addresses
         self.key = blake2b(address.casefold().encode(), digest_size=16).digest()
         self.user_id = str(uuid.UUID(bytes=self.key))
         self.quirks = Quirks()

@@ -57,6 +57,7 @@ class AccessState:
 
     is_denied: bool = False  #: 403 by policy
     is_enabled: bool = True  #: False: MailboxNotEnabledForRESTAPI
+    tells_owner: bool = True  #: False: User.Read was not consented to
     claims: str | None = None  #: 401 with this challenge (base64)
 
 

@@ -8,7 +8,7 @@ from emailsync.emulators.graph import delta, folder_json, ids, message_json
 from emailsync.emulators.graph.attachment_json import attachment_json, check_select
 from emailsync.emulators.graph.call import Call, found
 from emailsync.emulators.graph.delta_sources import FolderSource, MessageSource, Source
-from emailsync.emulators.graph.errors import bad_query, item_not_found
+from emailsync.emulators.graph.errors import bad_query, item_not_found, not_consented
 from emailsync.emulators.graph.exchange import Answer
 from emailsync.emulators.graph.ids import IdKind
 from emailsync.emulators.graph.items import ROOT, Folder, Message
@@ -24,8 +24,11 @@ MIME = "text/plain"  #: what Graph itself calls a message in RFC 5322 form
 
 
 def get_user(call: Call) -> Answer:
-    """Whose mailbox it is."""
+    """Whose mailbox it is, if that was consented to."""
     mailbox = call.mailbox
+    if not mailbox.access.tells_owner:
+        raise not_consented()
+    others = [f"smtp:{address}" for address in mailbox.aliases]
     return Answer(
         body=call.context("users/$entity")
         | {
@@ -33,6 +36,7 @@ def get_user(call: Call) -> Answer:
             "displayName": mailbox.address.partition("@")[0].title(),
             "mail": mailbox.address,
             "userPrincipalName": mailbox.address,
+            "proxyAddresses": [f"SMTP:{mailbox.address}", *others],
         }
     )
 

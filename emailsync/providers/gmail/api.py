@@ -56,10 +56,10 @@ class GmailApi:
         answer = await self._get("/profile", (), self.prices.get_profile)
         return history_id_of(answer.json())
 
-    async def address(self) -> str:
-        """Return whose mailbox it is."""
+    async def addresses(self) -> Sequence[str]:
+        """Return the address of the mailbox, the only one that its profile tells."""
         answer = await self._get("/profile", (), self.prices.get_profile)
-        return address_of(answer.json())
+        return [address_of(answer.json())]
 
     async def labels(self) -> Sequence[Label]:
         """Return all labels."""

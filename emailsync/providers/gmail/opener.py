@@ -7,7 +7,6 @@ from typing import Final
 import anyio
 
 from emailsync.config import LiveSettings
-from emailsync.domain.errors import Misconfigured
 from emailsync.ports import Account, StoredMail
 from emailsync.providers.account_client import AccountClient, TokenSource
 from emailsync.providers.gmail.addresses import comparable
@@ -17,6 +16,7 @@ from emailsync.providers.gmail.prices import PRICES
 from emailsync.providers.gmail.refusals import gmail_refusal
 from emailsync.providers.gmail.session import GmailSession
 from emailsync.providers.http_client import HttpClient
+from emailsync.providers.mailbox_owners import MailboxOwners
 from emailsync.providers.quota import ProviderQuota
 
 GMAIL_HOST: Final = "https://gmail.googleapis.com"
@@ -44,12 +44,14 @@ class GmailOpener:
         self._http = http
         self._quota = quota
         self._tokens = tokens
+        self._owners = MailboxOwners(comparable)
         self._large_lane = anyio.Semaphore(1)
 
     @asynccontextmanager
     async def open(self, account: Account, stored: StoredMail) -> AsyncIterator[GmailSession]:
-        """Open a session; see SessionOpener. Gmail is first asked when its pages are."""
+        """Open a session; see SessionOpener. Gmail is asked whose a token is that is new here."""
         api = self._api(account)
+        await self._owners.prove(account, api.addresses)
         limit = self._settings.current.store.max_message_bytes
         fetcher = MessageFetcher(api, limit, self._large_lane)
         failure: Exception | None = None
@@ -63,14 +65,8 @@ class GmailOpener:
             raise failure
 
     async def test(self, account: Account) -> None:
-        """Ask for the mailbox's profile; see SessionOpener.
-
-        Raises:
-            Misconfigured: it is another mailbox.
-        """
-        address = await self._api(account).address()
-        if comparable(address) != comparable(account.email_address):
-            raise Misconfigured("the token opens another mailbox than the account's address says")
+        """Ask whose mailbox it is; see SessionOpener."""
+        self._owners.compare(account, await self._api(account).addresses())
 
     def _api(self, account: Account) -> GmailApi:
         client = AccountClient(

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -20,9 +21,11 @@ from emailsync.providers.graph.addressing import (
 )
 from emailsync.providers.graph.client import GraphClient
 from emailsync.providers.graph.contents import ContentFetcher
+from emailsync.providers.graph.owner import addresses_of
 from emailsync.providers.graph.refusals import refusal
 from emailsync.providers.graph.session import GraphSession
 from emailsync.providers.http_client import HttpClient
+from emailsync.providers.mailbox_owners import MailboxOwners
 from emailsync.providers.quota import ProviderQuota
 
 
@@ -62,12 +65,14 @@ class GraphOpener:
         self._http = http
         self._tokens = tokens
         self._quota = quota
+        self._owners = MailboxOwners()
         self._large_lane = anyio.Semaphore(1)
 
     @asynccontextmanager
     async def open(self, account: Account, stored: StoredMail) -> AsyncIterator[GraphSession]:
-        """Open a session; see SessionOpener. The first request is the first that is needed."""
+        """Open a session; see SessionOpener. Graph is asked whose a token is that is new here."""
         client = self._client(account)
+        await self._owners.prove(account, partial(addresses_of, client))
         store = self._settings.current.store
         contents = ContentFetcher(
             client, store.raw, store.max_message_bytes, large_lane=self._large_lane
@@ -77,8 +82,10 @@ class GraphOpener:
         )
 
     async def test(self, account: Account) -> None:
-        """Look whether there is an inbox; see SessionOpener."""
+        """Ask whose mailbox it is and look for its inbox; see SessionOpener."""
         client = self._client(account)
+        if client.root == DELEGATED_ROOT:
+            self._owners.compare(account, await addresses_of(client))
         await client.get(target(f"{client.root}/mailFolders/inbox", {"$select": "id"}))
 
     def _client(self, account: Account) -> GraphClient:

@@ -1,6 +1,7 @@
 """The emulated issuers as an ASGI application: `/google/token`, `/{tenant}/oauth2/v2.0/token`.
 
-Whose an access token is says `/google/tokeninfo`.
+People agree at `/google/authorize` and `/{tenant}/oauth2/v2.0/authorize`, administrators at
+`/{tenant}/v2.0/adminconsent`. Whose an access token is says `/google/tokeninfo`.
 
 `OAuthEmulator` holds what tests look at and change: ledger, faults and usage. It is the
 `TokenAuthority` of the emulated APIs: a token that it gave out opens its owner's mailbox there.
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from emailsync.emulators.control import control_routes
 from emailsync.emulators.faults import Faults, emulated
+from emailsync.emulators.oauth.browser import browser_routes
 from emailsync.emulators.oauth.control import oauth_control_routes
 from emailsync.emulators.oauth.google import google_token
 from emailsync.emulators.oauth.ledger import OAuthLedger, Rotation
@@ -44,14 +46,15 @@ class OAuthEmulator:
         """Return what a line of orders asks for; every key may be missing.
 
         `{"clients": {id: secret}, "users": [{"address": ..., "client_id": ..., "refresh_token":
-        ..., "scopes": [...]}, ...], "directories": [...], "rotation": "none" | "new" | "one_time",
-        "access_token_life_s": S}`
+        ..., "scopes": [...]}, ...], "people": [address, ...], "directories": [...], "rotation":
+        "none" | "new" | "one_time", "access_token_life_s": S}`
         """
         emulator = cls()
         ledger = emulator.ledger
         ledger.rotation = Rotation(order.get("rotation", Rotation.NONE))
         ledger.access_token_life_s = order.get("access_token_life_s", ledger.access_token_life_s)
         ledger.directories.update(order.get("directories", ()))
+        ledger.people.update(order.get("people", ()))
         for client_id, secret in order.get("clients", {}).items():
             ledger.add_client(client_id, secret)
         for user in order.get("users", ()):
@@ -76,6 +79,7 @@ class OAuthEmulator:
             Route(MICROSOFT_TOKEN_PATH, self._microsoft, methods=["POST"]),
             Route(TOKENINFO_PATH, self._tokeninfo),
             Route("/{tenant}/v2.0/.well-known/openid-configuration", _discovery),
+            *browser_routes(self.ledger),
             *control_routes(self.faults, self.usage),
             *oauth_control_routes(self.ledger),
         ]

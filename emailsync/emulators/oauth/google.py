@@ -1,13 +1,15 @@
-"""Google's token endpoint: refresh tokens and service accounts' assertions."""
+"""Google's token endpoint: codes, refresh tokens and service accounts' assertions."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import jwt
 
-from emailsync.emulators.oauth.ledger import OAuthLedger
+from emailsync.emulators.oauth.codes import redeemed
+from emailsync.emulators.oauth.ledger import Client, OAuthLedger
 from emailsync.emulators.oauth.refusals import UNAUTHORIZED, Refused
 
+ISSUER = "google"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 AUDIENCE = "https://oauth2.googleapis.com/token"
 LONGEST_ASSERTION_S = 3_600
@@ -21,6 +23,8 @@ def google_token(ledger: OAuthLedger, form: Mapping[str, str]) -> dict[str, Any]
         Refused: in place of tokens.
     """
     match form.get("grant_type"):
+        case "authorization_code":
+            return _first_tokens(ledger, form)
         case "refresh_token":
             return _refreshed(ledger, form)
         case grant if grant == JWT_BEARER:
@@ -29,14 +33,33 @@ def google_token(ledger: OAuthLedger, form: Mapping[str, str]) -> dict[str, Any]
             raise Refused("unsupported_grant_type", "Invalid grant_type")
 
 
-def _refreshed(ledger: OAuthLedger, form: Mapping[str, str]) -> dict[str, Any]:
-    client_id = form.get("client_id", "")
-    client = ledger.clients.get(client_id)
+def _client(ledger: OAuthLedger, form: Mapping[str, str]) -> Client:
+    client = ledger.clients.get(form.get("client_id", ""))
     if client is None:
         raise Refused("invalid_client", "The OAuth client was not found.", status=UNAUTHORIZED)
     if client.secret != form.get("client_secret"):
         description = "The provided client secret is invalid."
         raise Refused("invalid_client", description, status=UNAUTHORIZED)
+    return client
+
+
+def _first_tokens(ledger: OAuthLedger, form: Mapping[str, str]) -> dict[str, Any]:
+    _client(ledger, form)
+    asked = redeemed(ledger, ISSUER, form)
+    if asked is None:
+        raise Refused("invalid_grant", "Bad Request")
+    refresh_token = ledger.add_user(asked.address, client_id=asked.client_id, scopes=asked.scopes)
+    return {
+        "access_token": ledger.issue(asked.address),
+        "expires_in": int(ledger.access_token_life_s),
+        "refresh_token": refresh_token,
+        "scope": " ".join(sorted(asked.scopes)),
+        "token_type": "Bearer",
+    }
+
+
+def _refreshed(ledger: OAuthLedger, form: Mapping[str, str]) -> dict[str, Any]:
+    client, client_id = _client(ledger, form), form["client_id"]
     refresh_token = form.get("refresh_token", "")
     issued = ledger.refresh_tokens.get(refresh_token)
     if issued is None:

@@ -33,6 +33,7 @@ class Client:
 
     secret: str | None
     unauthorised: bool = False  #: answered by unauthorized_client
+    redirect_uris: Collection[str] | None = None  #: that are registered; None: whatever is asked
 
 
 @dataclass(slots=True)
@@ -68,15 +69,32 @@ class AccessToken:
     expires_at_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """What an authorization code was given for (RFC 6749 section 4.1.2, RFC 7636 section 4.4)."""
+
+    issuer: str
+    address: str
+    client_id: str
+    redirect_uri: str
+    challenge: str  #: of the method S256
+    scopes: frozenset[str]
+    expires_at_s: float
+
+
 @dataclass(slots=True)
 class OAuthLedger:
     """Everything the emulated issuers know."""
 
     rotation: Rotation = Rotation.NONE
     access_token_life_s: float = 3_599
+    code_life_s: float = 60
+    answers_as: str | None = None  #: `iss` of answers to the browser; None: as the issuer does
     clock: Callable[[], float] = time.time
     clients: dict[str, Client] = field(default_factory=dict)
+    people: set[str] = field(default_factory=set)  #: who may sign in, and agreed to nothing yet
     users: dict[str, User] = field(default_factory=dict)
+    codes: dict[str, Code] = field(default_factory=dict)
     directories: set[str] = field(default_factory=set)  #: Microsoft's, that admitted the client
     service_accounts: dict[str, ServiceAccount] = field(default_factory=dict)
     refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
@@ -101,6 +119,17 @@ class OAuthLedger:
         token = refresh_token or f"1//{secrets.token_urlsafe(48)}"
         self.refresh_tokens[token] = RefreshToken(address, client_id)
         return token
+
+    def agree(self, asked: Code) -> str:
+        """Let somebody agree in the browser; return the code, good for once."""
+        code = f"4/{secrets.token_urlsafe(32)}"
+        self.codes[code] = asked
+        return code
+
+    def redeem(self, code: str) -> Code | None:
+        """Return what a code was given for, this once; None: it is not good (any more)."""
+        asked = self.codes.pop(code, None)
+        return asked if asked is not None and self.clock() < asked.expires_at_s else None
 
     def add_service_account(self, email: str, scopes: Collection[str]) -> str:
         """Make a service account; return its key as Google's console gives it, in JSON."""

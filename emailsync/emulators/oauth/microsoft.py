@@ -1,12 +1,14 @@
-"""Microsoft's token endpoint (v2.0): refresh tokens and client credentials."""
+"""Microsoft's token endpoint (v2.0): codes, refresh tokens and client credentials."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from emailsync.emulators.http_host import ANY_MAILBOX
+from emailsync.emulators.oauth.codes import redeemed
 from emailsync.emulators.oauth.ledger import Client, OAuthLedger, User
 from emailsync.emulators.oauth.refusals import UNAUTHORIZED, Refused
 
+ISSUER = "microsoft"
 COMMON = frozenset({"common", "organizations", "consumers"})
 RESERVED = frozenset({"openid", "profile", "offline_access", "email"})
 DEFAULT = "/.default"
@@ -22,6 +24,8 @@ def microsoft_token(ledger: OAuthLedger, tenant: str, form: Mapping[str, str]) -
         raise Refused("invalid_request", f"Tenant '{tenant}' not found.", numbers=(90002,))
     client = _client(ledger, form)
     match form.get("grant_type"):
+        case "authorization_code":
+            return _first_tokens(ledger, form)
         case "refresh_token":
             return _refreshed(ledger, client, form)
         case "client_credentials":
@@ -39,6 +43,24 @@ def _client(ledger: OAuthLedger, form: Mapping[str, str]) -> Client:
         description = "Invalid client secret provided."
         raise Refused("invalid_client", description, status=UNAUTHORIZED, numbers=(7000215,))
     return client
+
+
+def _first_tokens(ledger: OAuthLedger, form: Mapping[str, str]) -> dict[str, Any]:
+    asked = redeemed(ledger, ISSUER, form)
+    if asked is None:
+        description = "The provided authorization code or refresh token has expired."
+        raise Refused("invalid_grant", description, numbers=(70008,))
+    refresh_token = ledger.add_user(
+        asked.address, client_id=asked.client_id, scopes=asked.scopes - RESERVED
+    )
+    return {
+        "token_type": "Bearer",
+        "scope": " ".join(sorted(asked.scopes - {"offline_access"})),
+        "expires_in": int(ledger.access_token_life_s),
+        "ext_expires_in": int(ledger.access_token_life_s),
+        "access_token": ledger.issue(asked.address),
+        **({"refresh_token": refresh_token} if "offline_access" in asked.scopes else {}),
+    }
 
 
 def _refreshed(ledger: OAuthLedger, client: Client, form: Mapping[str, str]) -> dict[str, Any]:

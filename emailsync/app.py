@@ -31,11 +31,13 @@ from emailsync.domain.accounts import TenantId
 from emailsync.domain.errors import Misconfigured, StoreUnavailable
 from emailsync.housekeeping import keep_counting, keep_tidy, watch_disk, watch_event_loop
 from emailsync.metrics import Metrics
+from emailsync.providers.oauth.connector import Connector, connector
 from emailsync.scheduling.live_pipeline import LivePipeline
 from emailsync.sd_notify import ServiceManager
 from emailsync.secret_files import open_key_ring, open_tokens
 from emailsync.settings_file import ConfigInvalid, live_changes, restart_needed, with_live_keys
 from emailsync.store.accounts import AccountStore
+from emailsync.store.connect_flows import ConnectFlows
 from emailsync.store.database import Database
 from emailsync.store.erasure import Erasure
 from emailsync.store.feed import ChangeFeed
@@ -151,7 +153,8 @@ class Daemon:
                 )
             )
             shared = await stack.enter_async_context(self._database.share(API_CONNECTIONS))
-            self._backend = self._backend_on(shared, syncing)
+            redeemer = await stack.enter_async_context(connector(self._live, self._clock))
+            self._backend = self._backend_on(shared, syncing, redeemer)
             await self._sync(url, self._database, syncing)
             self._backend = self._database = None
 
@@ -197,7 +200,7 @@ class Daemon:
             group.cancel_scope.cancel()
         self._pipeline = None
 
-    def _backend_on(self, shared: Database, syncing: Syncing) -> Backend:
+    def _backend_on(self, shared: Database, syncing: Syncing, redeemer: Connector) -> Backend:
         return Backend(
             accounts=AccountStore(shared, self._keys),
             tenants=TenantStore(shared, self._live),
@@ -206,6 +209,8 @@ class Daemon:
             erasure=Erasure(shared),
             tokens=TokenStore(shared),
             monitor=Monitor(shared),
+            flows=ConnectFlows(shared, self._keys),
+            connector=redeemer,
             openers=syncing.openers,
         )
 

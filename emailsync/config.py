@@ -76,6 +76,7 @@ class HttpSettings(Section):
     listen: ListenAddress = "127.0.0.1:8025"
     token_file: Path | None = None  #: None: `http-token` in the state directory
     public_url: WebAddress | None = None
+    return_to_allowed: tuple[WebAddress, ...] = ()  #: beside paths under public_url
 
     @property
     def address(self) -> tuple[str, int]:

@@ -23,7 +23,9 @@ from emailsync.domain.accounts import Lease, ProviderType, TenantId
 from emailsync.domain.errors import StoreUnavailable
 from emailsync.metrics import Metrics
 from emailsync.ports import Account
+from emailsync.providers.oauth.connector import connector
 from emailsync.store.accounts import AccountStore
+from emailsync.store.connect_flows import ConnectFlows
 from emailsync.store.erasure import Erasure
 from emailsync.store.feed import ChangeFeed
 from emailsync.store.mail_reader import MailReader
@@ -118,7 +120,11 @@ def bearer(token: str) -> dict[str, str]:
 @asynccontextmanager
 async def api_rig(url: str) -> AsyncIterator[ApiRig]:
     """Serve the API on a migrated database until the block ends."""
-    async with store_rig(url) as mail, anyio.create_task_group() as group:
+    async with (
+        store_rig(url) as mail,
+        connector(mail.settings, SystemClock()) as redeemer,
+        anyio.create_task_group() as group,
+    ):
         desk = LoginDesk()
         database = mail.database
         backend = Backend(
@@ -129,6 +135,8 @@ async def api_rig(url: str) -> AsyncIterator[ApiRig]:
             erasure=Erasure(database),
             tokens=TokenStore(database),
             monitor=Monitor(database),
+            flows=ConnectFlows(database, KEYS),
+            connector=redeemer,
             openers=dict.fromkeys(ProviderType, desk),
         )
         rig = ApiRig(mail=mail, url="", backend=backend, table=(), desk=desk)

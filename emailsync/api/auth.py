@@ -66,6 +66,14 @@ class Gate:
             raise _unauthorised("Bearer", "Send the header Authorization: Bearer TOKEN.")
         return await self.grant_for(token_hash(given.strip().encode("latin-1")), request)
 
+    def shown_by(self, request: Request) -> bytes | None:
+        """Return the hash of the token that a request shows, itself or by a session; None: none."""
+        authorization = request.headers.get("authorization")
+        if authorization is None:
+            return self._sessions.shown_by(request)
+        given = authorization.partition(" ")[2].strip()
+        return token_hash(given.encode("latin-1")) if given else None
+
     async def grant_for(self, presented: bytes, request: Request) -> Grant:
         """Return what the token of this SHA-256 opens; a request's address may try a few.
 

@@ -1,4 +1,4 @@
-"""What the API reads and changes: the stores, and how a login is tried. Built by the daemon."""
+"""What the API reads and changes: stores, and how logins are tried and granted."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from typing import TypeAlias
 
 from emailsync.domain.accounts import ProviderType
 from emailsync.ports import SessionOpener
+from emailsync.providers.oauth.connector import Connector
 from emailsync.store.accounts import AccountStore
+from emailsync.store.connect_flows import ConnectFlows
 from emailsync.store.erasure import Erasure
 from emailsync.store.feed import ChangeFeed
 from emailsync.store.mail_reader import MailReader
@@ -26,6 +28,8 @@ class Backend:
     erasure: Erasure
     tokens: TokenStore
     monitor: Monitor
+    flows: ConnectFlows
+    connector: Connector
     openers: Mapping[ProviderType, SessionOpener]
 
 

@@ -7,6 +7,8 @@ from emailsync.api.auth import Gate
 from emailsync.api.backend import Reach
 from emailsync.api.bell import Bell
 from emailsync.api.changes import ChangeReader
+from emailsync.api.connect import ConnectStart
+from emailsync.api.connect_callback import ConnectCallback
 from emailsync.api.dashboard import Dashboard
 from emailsync.api.endpoints import Table
 from emailsync.api.health import HealthPages
@@ -45,6 +47,8 @@ def resources(of: Surroundings) -> Table:
         *Logins(of.gate, of.sessions).table,
         *Overviews(of.reach, of.settings, of.metrics, of.clock).table,
         *Providers(of.reach, of.settings).table,
+        *ConnectStart(of.reach, of.settings, of.gate).table,
+        *ConnectCallback(of.reach, of.settings).table,
         *Tenants(of.reach).table,
         *Messages(of.reach, AttachmentFinder()).table,
         *ChangeReader(of.reach, of.bell, of.settings, of.clock).table,

@@ -38,10 +38,14 @@ def secret_of(kind: ProviderType, settings: Mapping[str, Any]) -> str | None:
     return "refresh_token" if sign_in.grant is Grant.USER else None
 
 
+def audience_of(kind: ProviderType, settings: Mapping[str, Any]) -> Audience | None:
+    """Return what such an account's tokens are for; None: it has a password."""
+    if kind is ProviderType.IMAP:
+        return AUDIENCES.get(settings.get("oauth", ""))
+    return API_AUDIENCES[kind]
+
+
 def _sign_in(kind: ProviderType, settings: Mapping[str, Any]) -> SignIn | None:
     """Return how such an account comes to its tokens; None: it has a password."""
-    if kind is ProviderType.IMAP:
-        audience = AUDIENCES.get(settings.get("oauth", ""))
-    else:
-        audience = API_AUDIENCES[kind]
+    audience = audience_of(kind, settings)
     return None if audience is None else SignIn.of("", settings, audience)

@@ -22,6 +22,7 @@ async def remove_old_rows(database: Database, keep: RetentionSettings, *, now: d
         "remove_changes": keep.changes_days,
         "remove_deleted": keep.deleted_days,
         "remove_instances": keep.runs_days,  # their names stand in the runs
+        "remove_connect_flows": 0,
     }
     removed = 0
     for statement, kept_days in days.items():

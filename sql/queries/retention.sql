@@ -24,3 +24,9 @@ DELETE FROM messages WHERE (tenant_id, id) IN (
 DELETE FROM instances WHERE id IN (
     SELECT id FROM instances WHERE seen_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 )
+
+-- name: remove_connect_flows
+-- Remove up to $2 flows in the browser that were over before $1. Plan: connect_flows_expires_idx.
+DELETE FROM connect_flows WHERE (tenant_id, id) IN (
+    SELECT tenant_id, id FROM connect_flows WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from api_rig import ApiRig, api_rig
+from connect_rig import ConnectRig, connect_rig
 
 
 @pytest.fixture
@@ -29,3 +31,10 @@ async def api(database_url: str) -> AsyncIterator[ApiRig]:
     yield opened.result()
     is_over.set()
     await holder
+
+
+@pytest.fixture
+async def connecting(api: ApiRig, tmp_path: Path) -> AsyncIterator[ConnectRig]:
+    """The API, registered with the emulated issuers, and a person with a browser."""
+    async with connect_rig(api, tmp_path) as rig:
+        yield rig

@@ -24,10 +24,11 @@ from emailsync.domain.errors import AuthUnproven, ServerRefused, Unreachable
 from emailsync.providers.http_body import ENCODINGS, read_body
 from emailsync.providers.http_failures import failure_of_exception
 from emailsync.providers.http_messages import Answer, AnswerTooLarge, ApiRequest
+from emailsync.providers.json_weight import refuse_heavy
 from emailsync.providers.network import tls_context
 
-MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
-"""Unless asked for more: a page of mail in JSON is a few MB, and 50 MB is somebody's mistake."""
+MAX_ANSWER_BYTES: Final = 20 * 1024 * 1024
+"""Unless asked for more: a page of mail in JSON is a few MB. To read as much takes up to 90 ms."""
 DEADLINE_S: Final = 120.0  #: from the first byte out to the last byte in
 TIMEOUT: Final = httpx.Timeout(connect=10, write=30, read=60, pool=30)
 """Each is the longest silence, not the whole phase; a batch of 50 may take Gmail half a minute."""
@@ -95,7 +96,7 @@ class HttpClient:
 
         Raises:
             Unreachable: no whole answer came, or not in time.
-            AnswerTooLarge: the decoded body is larger than `max_bytes`.
+            AnswerTooLarge: the decoded body is larger than `max_bytes`, or JSON of too many values.
             ServerRefused: the request's URL leads to another host; nothing was sent. Or the answer
                 cannot be decoded.
             AuthUnproven: the token is none; nothing was sent.
@@ -124,6 +125,8 @@ class HttpClient:
                 max_bytes=max_bytes,
                 server=self.host,
             )
+            kind = response.headers.get("content-type", "json")
+            await refuse_heavy(body, kind=kind, server=self.host)
         finally:
             await response.aclose()
         return Answer(

@@ -13,7 +13,7 @@ from emailsync.domain.retry_after import retry_after
 
 
 class AnswerTooLarge(ServerRefused):
-    """The decoded body is larger than was asked for; asking for less may help."""
+    """The body is larger than was asked for, or too much to read; asking for less may help."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ and seems to be another message (learn.microsoft.com/graph/outlook-immutable-id)
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import anyio
 import orjson
@@ -17,8 +17,6 @@ from emailsync.providers.graph.addressing import VERSION, LinkCutter
 from emailsync.providers.graph.refusals import concerns_one
 from emailsync.providers.http_client import MAX_ANSWER_BYTES
 from emailsync.providers.http_messages import Answer, ApiRequest
-
-MAX_BATCH_ANSWER_BYTES: Final = 64 * 1024 * 1024  #: of up to 20 answers
 
 Result = Answer | SyncError
 
@@ -96,6 +94,4 @@ class GraphClient:
             headers={"Prefer": prefer(), "Content-Type": "application/json"},
             content=orjson.dumps({"requests": requests}),
         )
-        return await self.account.send(
-            request, cost=len(requests), lanes=lanes, max_bytes=MAX_BATCH_ANSWER_BYTES
-        )
+        return await self.account.send(request, cost=len(requests), lanes=lanes)

@@ -78,6 +78,17 @@ async def test_a_gzip_bomb_does_not_hold_up_everybody_else() -> None:
     assert turns >= 30
 
 
+async def test_json_that_would_hold_everybody_up_is_not_read() -> None:
+    """A second and half a gigabyte of memory, for 18 MB of empty lists."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(body=b'{"value": [' + b"[]," * (18 * MB // 3) + b"[]]}")
+
+    async with scripted(script) as server, HttpClient(server.url) as client:
+        with pytest.raises(AnswerTooLarge, match="values"):
+            await client.send(GET)
+
+
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "deflate", "br", "zstd", "compress", "x"])
 async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
     """Each further layer of gzip would multiply a bomb by a thousand."""

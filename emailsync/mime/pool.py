@@ -1,15 +1,12 @@
 """Raw messages to what they say, for the event loop: never blocked, never failed by a message.
 
 Small messages are parsed where they are, some large ones in a thread (the compiled parser works
-without the GIL), part of a long page on a second core; what is refused, huge, or of an account
-whose mail crashed a daemon before goes to worker processes. A message that kills its worker twice
-is stored with its headers only.
+without the GIL); what is refused, huge, or of an account whose mail crashed a daemon before goes
+to worker processes. A message that kills its worker twice is stored with its headers only.
 """
 
 import asyncio
-import os
-from collections import deque
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter
 from types import TracebackType
@@ -18,7 +15,6 @@ from typing import Final, Self
 from emailsync.domain.mail import ParsedMessage
 from emailsync.loop_rounds import Rounds
 from emailsync.mime.fast import Refused, parse_fast
-from emailsync.mime.second_core import SecondCore
 from emailsync.mime.tolerant import parse_headers_only
 from emailsync.mime.worker_process import WorkerFailed, WorkerProcess, WorkerSettings
 
@@ -33,52 +29,29 @@ _LOOP_SHARE_S: Final = 0.001  #: of parsing before others get their turn
 class MimeParser:
     """Parses mail for all syncs of a daemon. Workers are started when first needed."""
 
-    def __init__(
-        self,
-        *,
-        workers: int = 2,
-        worker_settings: WorkerSettings | None = None,
-        cores: int | None = None,
-    ) -> None:
-        """Make a parser.
-
-        Args:
-            workers: for what is refused here.
-            worker_settings: of all workers.
-            cores: of this machine; None: those that this process may use.
-        """
+    def __init__(self, *, workers: int = 2, worker_settings: WorkerSettings | None = None) -> None:
         self._settings = worker_settings or WorkerSettings()
         self._slots = asyncio.Semaphore(workers)
         self._idle: list[WorkerProcess] = []
         self._rounds = Rounds()
-        self._background = asyncio.TaskGroup()
-        self._second_core = SecondCore(self._settings, cores=cores or len(os.sched_getaffinity(0)))
 
     async def __aenter__(self) -> Self:
-        await self._background.__aenter__()
         return self
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
     ) -> None:
         """End the workers. A worker whose caller was cancelled is gone already."""
-        await self._second_core.stop()
         while self._idle:
             await self._idle.pop().stop()
-        await self._background.__aexit__(kind, error, traceback)
 
     @property
     def worker_pids(self) -> Sequence[int]:
-        """The processes that wait for what is refused here."""
+        """The processes that wait for work."""
         return [worker.pid for worker in self._idle]
-
-    @property
-    def second_pid(self) -> int | None:
-        """The process on the second core; None while there is none."""
-        return self._second_core.pid
 
     async def parse(self, raw: bytes, *, careful: bool = False) -> ParsedMessage:
         """Return what a message says. Never raises for the message's sake.
@@ -94,48 +67,26 @@ class MimeParser:
         self, raws: Sequence[bytes], *, careful: bool = False
     ) -> list[ParsedMessage]:
         """Return one parsed message a raw one, in order; see `parse`."""
-        parsed: dict[int, ParsedMessage] = {}
-        usual = enumerate(raws) if not careful else ()
-        waiting = deque(position for position, raw in usual if len(raw) <= MAX_THREAD_BYTES)
-        await self._parse_usual(raws, waiting, parsed)
+        parsed = {} if careful else await self._parse_usual(raws)
         await self._parse_rest(raws, parsed, careful=careful)
         return [parsed[position] for position in range(len(raws))]
 
-    async def _parse_usual(
-        self,
-        raws: Sequence[bytes],
-        waiting: deque[int],
-        parsed: MutableMapping[int, ParsedMessage],
-    ) -> None:
-        if not self._second_core.claim(len(waiting), self._background):
-            await self._parse_in_turns(raws, waiting, parsed)
-            return
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._second_core.take_part(raws, waiting, parsed))
-                await self._parse_in_turns(raws, waiting, parsed)
-        finally:
-            self._second_core.release()
-
-    async def _parse_in_turns(
-        self,
-        raws: Sequence[bytes],
-        waiting: deque[int],
-        parsed: MutableMapping[int, ParsedMessage],
-    ) -> None:
-        """Parse from the beginning of `waiting` until it is empty, letting others have their turns.
+    async def _parse_usual(self, raws: Sequence[bytes]) -> dict[int, ParsedMessage]:
+        """Parse what the compiled parser takes.
 
         In each round of the loop one page has a share, however many are being parsed.
         """
+        parsed: dict[int, ParsedMessage] = {}
         share_ends = 0.0
-        while waiting:
+        for position, raw in enumerate(raws):
+            if len(raw) > MAX_THREAD_BYTES:
+                continue
             if perf_counter() >= share_ends:
                 await self._rounds.next()
                 share_ends = perf_counter() + _LOOP_SHARE_S
-                continue  # another one may have taken what waited
-            position = waiting.popleft()
             with suppress(Refused):
-                parsed[position] = await _parse_here(raws[position])
+                parsed[position] = await _parse_here(raw)
+        return parsed
 
     async def _parse_rest(
         self, raws: Sequence[bytes], parsed: dict[int, ParsedMessage], *, careful: bool

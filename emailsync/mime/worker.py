@@ -1,4 +1,4 @@
-"""A process that parses messages for the daemon, and may die of any of them.
+"""A process that parses messages one at a time for the daemon, and may die of any of them.
 
 It is started by `pool` and speaks through its standard input and output. Its memory is limited,
 it takes no signals meant for the daemon, and it ends when the daemon does: at the end of its
@@ -13,9 +13,7 @@ import resource
 import signal
 import struct
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
-from enum import IntEnum
 from typing import Any, BinaryIO, Final, Protocol
 
 from emailsync.domain.mail import ParsedMessage
@@ -23,23 +21,10 @@ from emailsync.mime.fast import Refused, parse_fast
 from emailsync.mime.tolerant import parse_tolerantly
 
 READY: Final = b"\x01"  #: sent once, when the worker waits for its first message
-REQUEST: Final = struct.Struct("!BI")  #: how; how many messages, whose lengths follow, then they
-REPLY: Final = struct.Struct("!Q")  #: length of the pickled list, one result a message
+REQUEST: Final = struct.Struct("!?Q")  #: whether the compiled parser may be used; length
+REPLY: Final = struct.Struct("!Q")  #: length of the pickled result
 EXIT_OUT_OF_MEMORY: Final = 3
 _GRACE_S: Final = 2  #: the daemon's deadline comes first; the alarm is for an orphan
-
-
-class How(IntEnum):
-    """Which parser may look at a message."""
-
-    TOLERANT = 0
-    COMPILED_FIRST = 1
-    COMPILED_ONLY = 2  #: what it refuses comes back as None
-
-
-def lengths(count: int) -> struct.Struct:
-    """Return the form of the messages' lengths in a request."""
-    return struct.Struct(f"!{count}Q")
 
 
 class Task(Protocol):
@@ -78,29 +63,15 @@ def _serve(task: Task, requests: BinaryIO, replies: BinaryIO, *, alarm_s: int) -
     replies.write(READY)
     replies.flush()
     while len(request := requests.read(REQUEST.size)) == REQUEST.size:
-        how, count = REQUEST.unpack(request)
-        form = lengths(count)
-        raws = [requests.read(length) for length in form.unpack(requests.read(form.size))]
+        trust_fast, length = REQUEST.unpack(request)
+        raw = requests.read(length)
         signal.alarm(alarm_s)
-        reply = pickle.dumps(_parsed(task, raws, How(how)), pickle.HIGHEST_PROTOCOL)
+        reply = pickle.dumps(task(raw, trust_fast=trust_fast), pickle.HIGHEST_PROTOCOL)
         signal.alarm(0)
-        del raws
+        del raw
         replies.write(REPLY.pack(len(reply)))
         replies.write(reply)
         replies.flush()
-
-
-def _parsed(task: Task, raws: Sequence[bytes], how: How) -> list[Any]:
-    if how is How.COMPILED_ONLY:
-        return [_by_compiled(raw) for raw in raws]
-    return [task(raw, trust_fast=how is How.COMPILED_FIRST) for raw in raws]
-
-
-def _by_compiled(raw: bytes) -> ParsedMessage | None:
-    try:
-        return parse_fast(raw)
-    except Refused:
-        return None
 
 
 if __name__ == "__main__":

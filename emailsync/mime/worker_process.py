@@ -1,4 +1,4 @@
-"""The daemon's end of one worker: starts it, gives it messages, and kills it when in doubt.
+"""The daemon's end of one worker: starts it, gives it a message, and kills it when in doubt.
 
 Each worker has pipes of its own. Pools that share a pipe between their workers (pebble,
 concurrent.futures) break as a whole when one of them is killed in the middle of a message.
@@ -9,13 +9,13 @@ import os
 import pickle
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self, cast
 
 from emailsync.domain.mail import ParsedMessage
-from emailsync.mime.worker import EXIT_OUT_OF_MEMORY, READY, REPLY, REQUEST, How, lengths
+from emailsync.mime.worker import EXIT_OUT_OF_MEMORY, READY, REPLY, REQUEST
 
 START_TIMEOUT_S: Final = 30.0  #: an interpreter starts in 0.2 s; a machine under load takes longer
 _STOP_TIMEOUT_S: Final = 1.0
@@ -33,12 +33,12 @@ class WorkerSettings:
     """What a worker runs, and its limits."""
 
     task: str = "emailsync.mime.worker:parse"  #: module:function, see worker.Task
-    deadline_s: float = 20.0  #: for one answer; the slowest legitimate ones take about 2 s
+    deadline_s: float = 20.0  #: for one message; the slowest legitimate ones take about 2 s
     memory_bytes: int = 1024**3  #: of address space; about eight times the largest message stored
 
 
 class WorkerProcess:
-    """One worker. Serves one request at a time; after any failure it must be killed."""
+    """One worker. Serves one message at a time; after any failure it must be killed."""
 
     def __init__(self, process: Process, settings: WorkerSettings) -> None:
         self._process = process
@@ -92,23 +92,10 @@ class WorkerProcess:
 
     async def ask(self, raw: bytes, *, trust_fast: bool) -> Any:
         """Have the worker's task done on a message; see `parse`."""
-        how = How.COMPILED_FIRST if trust_fast else How.TOLERANT
-        (result,) = await self._ask([raw], how)
-        return result
-
-    async def parse_usual(self, raws: Sequence[bytes]) -> Sequence[ParsedMessage | None]:
-        """Have messages parsed by the compiled parser; None for what it refuses.
-
-        Raises:
-            WorkerFailed: they took too long, or the worker died of one of them.
-        """
-        return await self._ask(raws, How.COMPILED_ONLY)
-
-    async def _ask(self, raws: Sequence[bytes], how: How) -> list[Any]:
-        self.served += len(raws)
-        head = REQUEST.pack(how, len(raws)) + lengths(len(raws)).pack(*map(len, raws))
-        reply = await self._exchange((head, *raws), self._settings.deadline_s)
-        return cast("list[Any]", pickle.loads(reply))  # noqa: S301 - written by our own child
+        self.served += 1
+        message = (REQUEST.pack(trust_fast, len(raw)), raw)
+        reply = await self._exchange(message, self._settings.deadline_s)
+        return pickle.loads(reply)  # noqa: S301 - written by our own child
 
     async def kill(self) -> None:
         """End the process at once, whatever it is doing."""
@@ -126,13 +113,13 @@ class WorkerProcess:
         except TimeoutError:
             await self.kill()
 
-    async def _exchange(self, pieces: Sequence[bytes] | None, deadline_s: float) -> bytes:
-        """Send a request and return the reply; without one, wait for the worker to be ready."""
+    async def _exchange(self, message: tuple[bytes, bytes] | None, deadline_s: float) -> bytes:
+        """Send a message and return the reply; without one, wait for the worker to be ready."""
         try:
             async with asyncio.timeout(deadline_s):
-                if pieces is None:
+                if message is None:
                     return await self._output.readexactly(len(READY))
-                await self._send(pieces)
+                await self._send(*message)
                 (length,) = REPLY.unpack(await self._output.readexactly(REPLY.size))
                 return await self._output.readexactly(length)
         except TimeoutError:
@@ -141,12 +128,12 @@ class WorkerProcess:
             await self.stop()  # it is ending; to kill it now would lose how it ended
             raise WorkerFailed(_how_it_ended(self._process.returncode)) from error
 
-    async def _send(self, pieces: Sequence[bytes]) -> None:
-        for piece in pieces:
-            with memoryview(piece) as view:
-                for start in range(0, len(piece), _SLICE_BYTES):
-                    self._input.write(view[start : start + _SLICE_BYTES])
-                    await self._input.drain()
+    async def _send(self, head: bytes, raw: bytes) -> None:
+        self._input.write(head)
+        with memoryview(raw) as view:
+            for start in range(0, len(raw), _SLICE_BYTES):
+                self._input.write(view[start : start + _SLICE_BYTES])
+                await self._input.drain()
 
     async def _close_input(self) -> None:
         self._input.close()

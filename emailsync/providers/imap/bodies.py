@@ -1,7 +1,7 @@
 """Fetches messages: sizes first, then bodies in bounded batches, one always on the wire."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,11 +19,13 @@ from emailsync.domain.pages import (
 )
 from emailsync.domain.uid_set import UidSet
 from emailsync.providers.imap.connection import ImapConnection
-from emailsync.providers.imap.fetching import BodyFetch, Overview
+from emailsync.providers.imap.fetching import BodyFetch, Overview, OverviewFetch
 from emailsync.providers.imap.folder_state import FolderState
 
 OVERVIEW_WINDOW: Final = 2_000
 """UIDs whose sizes are asked for at once: 0.2 MB of answers, one round trip in 20 pages."""
+OVERVIEWS_ON_THE_WIRE: Final = 2
+"""Of the window being fetched, and of the next: bodies never wait for sizes."""
 BATCHES_ON_THE_WIRE: Final = 2
 """One being read, one waiting in the server: enough to hide a round trip, and bounds memory."""
 
@@ -72,16 +74,16 @@ class BodyFetcher:
         Messages that are gone meanwhile are left out; one that the server refuses to give up
         is reported as unfetchable.
         """
-        for start in range(0, len(uids), OVERVIEW_WINDOW):
-            window = uids[start : start + OVERVIEW_WINDOW]
-            overviews = {
-                seen.uid: seen async for seen in self.connection.fetch_overview(UidSet.of(window))
-            }
-            there = [overviews[uid] for uid in window if uid in overviews]
-            async with aclosing(self._fetch(state, there)) as fetched:
-                async for page, uid in fetched:
-                    yield page, uid
-            yield FetchedPage(), window[-1]
+        covered = None
+        async with (
+            aclosing(self._batches(uids)) as batches,
+            aclosing(self._fetch(state, batches)) as fetched,
+        ):
+            async for page, uid in fetched:
+                yield page, uid
+                covered = uid
+        if uids and covered != uids[-1]:
+            yield FetchedPage(), uids[-1]
 
     def release(self) -> None:
         """Leave the lane; also what a session that ended early still has to do."""
@@ -90,15 +92,14 @@ class BodyFetcher:
             self.large_lane.release()
 
     async def _fetch(
-        self, state: FolderState, messages: Sequence[Overview]
+        self, state: FolderState, batches: AsyncIterator[Batch]
     ) -> AsyncGenerator[tuple[FetchedPage, int | None]]:
-        batches = self._batches(messages)
         under_way: deque[tuple[Batch, BodyFetch]] = deque()
-        waiting = next(batches, None)
+        waiting = await anext(batches, None)
         while waiting is not None or under_way:
             while waiting is not None and self._may_start(waiting, under_way):
                 under_way.append((waiting, await self._start(waiting)))
-                waiting = next(batches, None)
+                waiting = await anext(batches, None)
             large = under_way[0][0].is_large
             last_uid = under_way[0][0].messages[-1].uid
             page, failure = await _collect(state, *under_way.popleft())
@@ -137,7 +138,22 @@ class BodyFetcher:
             and not under_way[-1][0].is_large
         )
 
-    def _batches(self, messages: Sequence[Overview]) -> Iterator[Batch]:
+    async def _batches(self, uids: Sequence[int]) -> AsyncGenerator[Batch]:
+        """Yield batches in the order given; the sizes of the next window are always on the way."""
+        waiting = deque(
+            uids[start : start + OVERVIEW_WINDOW] for start in range(0, len(uids), OVERVIEW_WINDOW)
+        )
+        asked: deque[tuple[Sequence[int], OverviewFetch]] = deque()
+        while waiting or asked:
+            while waiting and len(asked) < OVERVIEWS_ON_THE_WIRE:
+                window = waiting.popleft()
+                asked.append((window, self.connection.start_overview(UidSet.of(window))))
+            window, overview = asked.popleft()
+            there = {seen.uid: seen for seen in await overview.collect()}
+            for batch in self._cut([there[uid] for uid in window if uid in there]):
+                yield batch
+
+    def _cut(self, messages: Iterable[Overview]) -> Iterator[Batch]:
         batch: list[Overview] = []
         size = 0
         for message in messages:

@@ -31,10 +31,9 @@ from emailsync.providers.imap.fetching import (
     BodyFetch,
     FetchedFingerprint,
     FetchedFlags,
-    Overview,
+    OverviewFetch,
     fingerprint_of,
     flags_of,
-    overview_of,
     stream,
 )
 from emailsync.providers.imap.listing import ListedFolder, listed_folders, mailbox_status
@@ -293,11 +292,9 @@ class ImapConnection:
             if (flags := flags_of(answer)) is not None:
                 yield flags
 
-    async def fetch_overview(self, uids: UidSet) -> AsyncIterator[Overview]:
-        """Yield what is to be known of these messages before their bodies."""
-        async for answer in stream(self._protocol, uids, f"({self._overview_items()})"):
-            if (overview := overview_of(answer)) is not None:
-                yield overview
+    def start_overview(self, uids: UidSet) -> OverviewFetch:
+        """Ask without waiting for what is to be known of these messages before their bodies."""
+        return OverviewFetch(self._protocol, uids, f"({self._overview_items()})")
 
     async def fetch_fingerprints(self, uids: UidSet) -> AsyncIterator[FetchedFingerprint]:
         """Yield what recognises these messages without their bodies."""

@@ -4,7 +4,7 @@ Data belongs to a command by its UID, never by its position: a server may send m
 second FETCH before the tagged OK of the first (seen with Dovecot).
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -103,13 +103,7 @@ async def stream(
     Raises:
         ServerRefused: and the other refusals of refusals.py; what was yielded before is true.
     """
-
-    def wants(answer: Answer) -> bool:
-        if not isinstance(answer, Fetch) or answer.uid is None:
-            return False
-        is_body = any(not name.startswith("HEADER.FIELDS") for name in answer.sections)
-        return not is_body and answer.uid in uids
-
+    wants = _without_bodies(uids)
     for part in uids.wire(MAX_SET_CHARS):
         command = protocol.begin("FETCH", part, items, *modifiers, prefix="UID", wants=wants)
         try:
@@ -122,6 +116,45 @@ async def stream(
         assert command.condition is not None
         if command.condition.status != "OK":
             raise refusal(command.condition, Phase.WORK)
+
+
+def _without_bodies(uids: UidSet) -> Callable[[Answer], bool]:
+    def wants(answer: Answer) -> bool:
+        if not isinstance(answer, Fetch) or answer.uid is None:
+            return False
+        is_body = any(not name.startswith("HEADER.FIELDS") for name in answer.sections)
+        return not is_body and answer.uid in uids
+
+    return wants
+
+
+class OverviewFetch:
+    """Overviews on their way, to be collected once, before another folder is examined."""
+
+    def __init__(self, protocol: ImapProtocol, uids: UidSet, items: str) -> None:
+        """Send the command."""
+        self._protocol = protocol
+        self._commands = [
+            protocol.begin("FETCH", part, items, prefix="UID", wants=_without_bodies(uids))
+            for part in uids.wire(MAX_SET_CHARS)
+        ]
+
+    async def collect(self) -> list[Overview]:
+        """Wait for what is to be known of the messages that are there.
+
+        Raises:
+            ServerRefused: and the other refusals of refusals.py.
+        """
+        found: list[Overview] = []
+        for command in self._commands:
+            condition = await self._protocol.finish(command)
+            if condition.status != "OK":
+                raise refusal(condition, Phase.WORK)
+            for answer in self._protocol.take(command):
+                assert isinstance(answer, Fetch)
+                if (overview := overview_of(answer)) is not None:
+                    found.append(overview)
+        return found
 
 
 class BodyFetch:

@@ -42,7 +42,7 @@ async def test_an_overview_takes_what_the_server_knows() -> None:
     async with scripted_server(script) as server, server.connect() as connection:
         await connection.examine("INBOX")
 
-        one, three = [seen async for seen in connection.fetch_overview(UidSet([(1, 3)]))]
+        one, three = await connection.start_overview(UidSet([(1, 3)])).collect()
 
     assert (one.uid, one.size_bytes, one.email_id, one.thread_id) == (1, 10, "M1", "T1")
     assert (three.uid, three.size_bytes, three.flags) == (3, 0, Flags())

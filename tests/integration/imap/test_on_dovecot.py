@@ -73,7 +73,7 @@ async def test_messages_come_byte_for_byte(
         fetches = [connection.start_bodies(half) for half in (low, high)]
         contents = [(await fetch.collect()).contents for fetch in fetches]
         headers = await connection.start_bodies(low, headers_only=True).collect()
-        overviews = [seen async for seen in connection.fetch_overview(uids)]
+        overviews = await connection.start_overview(uids).collect()
         prints = [seen async for seen in connection.fetch_fingerprints(uids)]
 
     assert contents[0] | contents[1] == raws

@@ -1,6 +1,6 @@
 """Large messages pass one at a time, and nobody waits for ever behind a slow one."""
 
-from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import anyio
 import pytest
@@ -20,16 +20,25 @@ LIMIT_BYTES = 4 * MAX_PAGE_BYTES
 class OneLargeMessage:
     """A connection to a folder that holds one message over the size of a page."""
 
-    async def fetch_overview(self, uids: UidSet) -> AsyncIterator[Overview]:
-        yield Overview(uids.first, Flags(), None, 2 * MAX_PAGE_BYTES, None, None, None)
+    def start_overview(self, uids: UidSet) -> "Collected":
+        return Collected(
+            [Overview(uids.first, Flags(), None, 2 * MAX_PAGE_BYTES, None, None, None)]
+        )
 
-    def start_bodies(self, uids: UidSet, *, headers_only: bool = False) -> "OneLargeMessage":
+    def start_bodies(self, uids: UidSet, *, headers_only: bool = False) -> "Collected":
         assert uids.count == 1
         assert not headers_only
-        return self
+        return Collected(FetchedBodies(contents={1: b"large"}))
 
-    async def collect(self) -> FetchedBodies:
-        return FetchedBodies(contents={1: b"large"})
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What has been asked for and is there."""
+
+    answer: list[Overview] | FetchedBodies
+
+    async def collect(self) -> list[Overview] | FetchedBodies:
+        return self.answer
 
 
 def a_folder() -> FolderState:

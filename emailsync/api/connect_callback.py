@@ -33,6 +33,7 @@ from emailsync.domain.errors import (
 )
 from emailsync.ports import Account
 from emailsync.providers.oauth.classifier import Issuer
+from emailsync.providers.oauth.connector import NoMailbox
 from emailsync.providers.oauth.consent import comes_from
 from emailsync.providers.oauth.scopes import ScopesMissing
 from emailsync.store.accounts import AccountInfo
@@ -222,6 +223,8 @@ def _give_up(error: SyncError) -> NoReturn:
     match error:
         case ScopesMissing():
             failure = Failure.MISSING_SCOPE
+        case NoMailbox():
+            failure = Failure.NO_MAILBOX
         case AuthRefused() | AuthUnproven():
             failure = Failure.CODE_REFUSED
         case OperatorMustAct() | Misconfigured():

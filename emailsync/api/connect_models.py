@@ -83,6 +83,7 @@ class Failure(StrEnum):
     MISCONFIGURED = "misconfigured"
     MISSING_SCOPE = "missing_scope"
     MIXED_UP = "mixed_up"
+    NO_MAILBOX = "no_mailbox"
     OTHER_BROWSER = "other_browser"
     PROVIDER_REFUSED = "provider_refused"
     PROVIDER_UNAVAILABLE = "provider_unavailable"
@@ -100,6 +101,7 @@ TOLD: Final = {
     Failure.MISSING_SCOPE: "Reading mail was not allowed. Start again and leave every box ticked.",
     Failure.MIXED_UP: "The answer came from somebody else than was asked, so it was not used. "
     "Start again from the beginning.",
+    Failure.NO_MAILBOX: "Whoever signed in has no mailbox at this provider.",
     Failure.OTHER_BROWSER: "Another browser began this. Start again in this one.",
     Failure.PROVIDER_REFUSED: "The provider refused. Start again from the beginning, or ask the "
     "administrator of your organisation.",

@@ -26,14 +26,15 @@ async def addresses_of(client: GraphClient) -> Collection[str] | None:
     except (AuthRefused, AuthUnproven) as error:
         log.info("provider.owner_not_told", reason=error.message)
         return None
-    found = set(_addresses(answer.json()))
+    found = set(addresses_in(answer.json()))
     if not found:
         raise ServerRefused("Microsoft Graph answered without the addresses of the mailbox")
     return found
 
 
-def _addresses(user: Mapping[str, Any]) -> Iterator[str]:
-    yield from filter(None, (text(user.get(name)) for name in ("userPrincipalName", "mail")))
+def addresses_in(user: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the addresses of a user as Graph describes them, that of the mailbox first."""
+    yield from filter(None, (text(user.get(name)) for name in ("mail", "userPrincipalName")))
     proxies = user.get("proxyAddresses")
     for proxy in proxies if isinstance(proxies, list) else ():
         kind, _, address = (text(proxy) or "").partition(":")  # "SMTP:" of the main one

@@ -12,21 +12,23 @@ import anyio.to_thread
 
 from emailsync.config import LiveSettings
 from emailsync.crypto import Secret
-from emailsync.domain.errors import AuthRefused
+from emailsync.domain.errors import AuthRefused, AuthUnproven, Misconfigured
 from emailsync.ports import Clock
 from emailsync.providers.gmail.opener import GMAIL_HOST
 from emailsync.providers.gmail.refusals import gmail_refusal
 from emailsync.providers.gmail.values import address_of
 from emailsync.providers.graph.addressing import PUBLIC_API
+from emailsync.providers.graph.owner import addresses_in
 from emailsync.providers.graph.refusals import refusal as graph_refusal
 from emailsync.providers.http_client import HttpClient
 from emailsync.providers.http_failures import failure_of_answer
-from emailsync.providers.http_messages import ApiRequest
+from emailsync.providers.http_messages import Answer, ApiRequest
 from emailsync.providers.oauth.audiences import Audience
 from emailsync.providers.oauth.classifier import Grant, Issuer
 from emailsync.providers.oauth.consent import Consent
 from emailsync.providers.oauth.issuers import token_url
-from emailsync.providers.oauth.scopes import check_scopes
+from emailsync.providers.oauth.scopes import ScopesMissing, check_scopes
+from emailsync.providers.oauth.sign_in import ISSUERS
 from emailsync.providers.oauth.token_endpoint import TokenEndpoint, token_endpoints
 from emailsync.providers.oauth.token_set import Granted, TokenSet
 
@@ -36,6 +38,7 @@ PROFILES: Final = {
     Issuer.GOOGLE: "/gmail/v1/users/me/profile",
     Issuer.MICROSOFT: "/v1.0/me?$select=mail,userPrincipalName,proxyAddresses",
 }
+INBOX: Final = "/v1.0/me/mailFolders/inbox?$select=id"
 REFUSALS: Final = {Issuer.GOOGLE: gmail_refusal, Issuer.MICROSOFT: graph_refusal}
 
 
@@ -45,6 +48,10 @@ class Connected:
 
     credentials: Mapping[str, Secret]
     addresses: Sequence[str]  #: of the mailbox, its main one first
+
+
+class NoMailbox(AuthRefused):
+    """Whoever agreed has no mailbox at this provider."""
 
 
 @asynccontextmanager
@@ -80,6 +87,7 @@ class Connector:
 
         Raises:
             ScopesMissing: the owner did not agree to our reading mail.
+            NoMailbox: whoever agreed has none.
             AuthRefused: the code is not good, or brought nothing that lasts.
             OperatorMustAct: our client is incomplete or refused.
             SyncError: as classifier.py and the API's table say.
@@ -94,47 +102,40 @@ class Connector:
             granted = await self._ask(consent.issuer, form)
         check_scopes(consent.audience, granted.scopes)
         tokens = TokenSet().after(granted, now, used=first.refresh_token, refused=False)
-        return Connected(
-            credentials=tokens.write({}),
-            addresses=await self._addresses(consent.issuer, first.access_token),
-        )
+        addresses = await self._addresses(consent.audience, first.access_token)
+        if not addresses:
+            raise NoMailbox("whoever signed in has no mailbox")
+        return Connected(credentials=tokens.write({}), addresses=addresses)
 
     async def _ask(self, issuer: Issuer, form: bytes) -> Granted:
         url = token_url(self._settings.current.oauth, issuer)
         return await self._endpoints[issuer].ask(url, form, Grant.USER)
 
-    async def _addresses(self, issuer: Issuer, token: Secret) -> Sequence[str]:
-        """Ask the API whose mailbox the token opens."""
+    async def _addresses(self, audience: Audience, token: Secret) -> Sequence[str]:
+        """Ask the API whose mailbox the token opens, and whether there is one."""
+        issuer = ISSUERS[audience]
+        profile = (await self._look(issuer, PROFILES[issuer], token)).json()
+        if issuer is Issuer.GOOGLE:
+            return [address_of(profile)]
+        if audience is Audience.GRAPH:  # its users may be without a mailbox
+            await self._look(issuer, INBOX, token)
+        return list(dict.fromkeys(addresses_in(profile)))
+
+    async def _look(self, issuer: Issuer, path: str, token: Secret) -> Answer:
         api = self._apis[issuer]
         answer = await api.send(
-            ApiRequest("GET", PROFILES[issuer]),
+            ApiRequest("GET", path),
             bearer=token,
             max_bytes=MAX_PROFILE_BYTES,
             deadline_s=DEADLINE_S,
         )
-        if failure := failure_of_answer(answer, api.host):
-            raise REFUSALS[issuer](answer) or failure
-        profile = answer.json()
-        return [address_of(profile)] if issuer is Issuer.GOOGLE else _graph_addresses(profile)
-
-
-def _graph_addresses(profile: Mapping[str, object]) -> Sequence[str]:
-    """Return the addresses of a user of Graph.
-
-    Raises:
-        AuthRefused: there is none: the user has no mailbox.
-    """
-    aliases = profile.get("proxyAddresses")
-    found = [
-        profile.get("mail"),
-        profile.get("userPrincipalName"),
-        *(
-            each.partition(":")[2]
-            for each in (aliases if isinstance(aliases, list) else ())
-            if isinstance(each, str) and each.lower().startswith("smtp:")
-        ),
-    ]
-    addresses = [each for each in found if isinstance(each, str) and "@" in each]
-    if not addresses:
-        raise AuthRefused("whoever signed in at Microsoft has no mailbox")
-    return list(dict.fromkeys(addresses))
+        failure = failure_of_answer(answer, api.host)
+        if failure is None:
+            return answer
+        failure = REFUSALS[issuer](answer) or failure
+        match failure:
+            case AuthRefused() | AuthUnproven():  # of a token that is a second old
+                raise ScopesMissing(f"the token does not open the mailbox: {failure}")
+            case Misconfigured():
+                raise NoMailbox(str(failure))
+        raise failure

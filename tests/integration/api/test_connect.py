@@ -1,7 +1,9 @@
 """Mailboxes connected in a browser: what becomes of a consent that was given."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -10,10 +12,11 @@ from connect_rig import ANN, APP, BOB, MAIL_SCOPE, ConnectRig, query_of, told
 from emailsync.domain.accounts import AccountKey
 from emailsync.emulators.oauth.codes import s256
 from emailsync.store.sealing import open_credentials
+from problems import refused
 from store_rig import KEYS
 
-ISSUERS = list(MAIL_SCOPE)
-each_issuer = pytest.mark.parametrize("issuer", ISSUERS)
+DIRECTORY = "contoso.example"
+each_issuer = pytest.mark.parametrize("issuer", list(MAIL_SCOPE))
 
 
 @each_issuer
@@ -160,14 +163,86 @@ async def test_without_a_place_to_return_to_a_page_tells_the_result(
         assert each.headers["referrer-policy"] == "no-referrer"
 
 
-async def test_a_token_without_a_mailbox_makes_no_account(connecting: ConnectRig) -> None:
+async def test_whoever_has_no_mailbox_is_told_so(connecting: ConnectRig) -> None:
     connecting.oauth.ledger.people.add("nobody@example.test")
+    connecting.graph.ledger.mailbox(ANN).access.is_enabled = False
 
-    for issuer in ISSUERS:
-        outcome = await connecting.connect(issuer, "nobody@example.test")
-        assert outcome["connect"] == "failed"
+    for address in (ANN, "nobody@example.test"):
+        outcome = await connecting.connect("microsoft", address)
+        assert outcome["reason"] == "no_mailbox"
 
     assert await connecting.accounts() == []
+
+
+async def test_a_token_that_does_not_tell_whose_it_is_makes_no_account(
+    connecting: ConnectRig,
+) -> None:
+    connecting.graph.ledger.mailbox(ANN).access.tells_owner = False
+
+    outcome = await connecting.connect("microsoft")
+
+    assert outcome["reason"] == "missing_scope"
+    assert await connecting.accounts() == []
+
+
+async def test_a_mailbox_is_known_by_each_of_its_addresses(connecting: ConnectRig) -> None:
+    connecting.graph.ledger.mailbox(ANN).aliases.append("Ann.Old@example.test")
+
+    first = await connecting.connect("microsoft", email_address="ann.old@example.test")
+    again = await connecting.connect("microsoft")
+
+    assert (first["connect"], again["connect"]) == ("connected", "reconnected")
+    (account,) = await connecting.accounts()
+    assert account["email_address"] == "ann.old@example.test"
+
+
+async def test_an_administrator_agrees_for_a_directory(connecting: ConnectRig) -> None:
+    order = {"permission": "application", "directory": DIRECTORY, "email_address": ANN}
+    started = await connecting.start("microsoft", **order)
+
+    answer = await connecting.browser.connect(started["consent_url"])
+
+    (account,) = await connecting.accounts()
+    assert urlsplit(started["consent_url"]).path == f"/{DIRECTORY}/v2.0/adminconsent"
+    assert query_of(started["consent_url"])["scope"] == "https://graph.microsoft.com/.default"
+    assert told(answer)["provider_id"] == str(account["id"])
+    assert account["email_address"] == ANN
+    assert json.loads(account["settings"]) == {"permission": "application", "tenant": DIRECTORY}
+    tried = await connecting.api.ask("POST", f"/providers/{account['id']}/test")
+    assert tried.json()["ok"] is True
+
+
+async def test_a_directory_that_did_not_agree_is_not_believed_to_have(
+    connecting: ConnectRig,
+) -> None:
+    """Whoever has the state can write what he likes: the directory itself has to let us in."""
+    connecting.oauth.ledger.directories.add("victim.example")
+    order = {"permission": "application", "directory": DIRECTORY, "email_address": ANN}
+    outcomes = []
+    for forged in ({"tenant": "victim.example"}, {"tenant": DIRECTORY}, {"admin_consent": "False"}):
+        state = query_of((await connecting.start("microsoft", **order))["consent_url"])["state"]
+        answer = await connecting.api.get(
+            "/providers/microsoft/callback",
+            None,
+            params={"state": state, "admin_consent": "True"} | forged,
+        )
+        outcomes.append(told(answer)["connect"])
+    denied = await connecting.browser.connect(
+        (await connecting.start("microsoft", **order))["consent_url"], decision="deny"
+    )
+
+    assert outcomes == ["failed"] * 3
+    assert told(denied)["reason"] == "access_denied"
+    assert await connecting.accounts() == []
+
+
+async def test_only_an_admin_token_asks_for_a_whole_directory(connecting: ConnectRig) -> None:
+    path, order = "/providers/microsoft/connect", {"tenant_id": "acme", "permission": "application"}
+    whole = order | {"directory": DIRECTORY, "email_address": ANN}
+
+    refused(await connecting.api.ask("POST", path, ACME, json=whole), 403)
+    refused(await connecting.api.ask("POST", path, json=order), 422)
+    refused(await connecting.api.ask("POST", path, json=whole | {"directory": "a/b"}), 422)
 
 
 async def test_an_imap_account_that_lives_on_tokens_is_connected_again(

@@ -165,7 +165,8 @@ class ProviderConfig(BaseModel):
     priority: Literal["critical", "high", "normal", "low"]
     activity: Activity
     last_synced_at: datetime | None
-    next_sync_at: datetime
+    next_sync_at: datetime  #: when it is due
+    next_try_at: datetime | None  #: circuits heeded; None: held, due, or a person has to act
     interval_s: float  #: between two syncs of its type and priority
     unsynced_s: float  #: by how much it is older than that, whatever the reason; 0 while stopped
     sync_error_count: int
@@ -254,6 +255,7 @@ def shown(account: AccountInfo, interval: timedelta) -> ProviderConfig:
         activity=situation.activity(interval),
         last_synced_at=account.last_synced_at,
         next_sync_at=account.next_sync_at,
+        next_try_at=situation.next_try_at,
         interval_s=interval.total_seconds(),
         unsynced_s=situation.unsynced_for(interval).total_seconds(),
         sync_error_count=account.sync_error_count,

@@ -1,5 +1,6 @@
 """Accounts over HTTP: what an application does with them, and what it is refused."""
 
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -296,6 +297,27 @@ async def test_an_explanation_says_who_has_to_act(api: ApiRig) -> None:
     assert "it is paused" in explained["because"][0]
     assert explained["account"]["id"] == str(api.mail.lease.key.account_id)
     assert (explained["folders"], explained["runs"]) == (1, [])
+
+
+@pytest.mark.parametrize(("status", "is_tried"), [("active", True), ("paused", False)])
+async def test_lists_and_explanations_say_alike_when_an_open_circuit_lets_it_be_tried(
+    api: ApiRig, status: str, *, is_tried: bool
+) -> None:
+    retry_at = await api.mail.connection.fetchval(
+        "UPDATE provider_configs SET lease_owner = NULL, lease_until = '-infinity', status = $1,"
+        " next_sync_at = now() - interval '1 hour', circuit_state = 'OPEN', circuit_failures = 5,"
+        " circuit_retry_at = now() + interval '4 minutes' RETURNING circuit_retry_at",
+        status,
+    )
+
+    (listed,) = (await api.get("/providers")).json()["items"]
+    explained = (await api.get(f"{api.account}/explain")).json()["account"]
+    shown = (await api.get(api.account)).json()
+
+    expected = retry_at if is_tried else None
+    for account in (listed, explained, shown):
+        said = account["next_try_at"]
+        assert (said and datetime.fromisoformat(said)) == expected
 
 
 async def test_a_tenant_sees_and_adds_its_own_accounts_only(api: ApiRig) -> None:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from emailsync.emulators.control import control_routes
 from emailsync.emulators.faults import Failure, Faults, emulated, faulty_response
 from emailsync.emulators.graph.batch import parse_batch, run_batch
-from emailsync.emulators.graph.control import graph_control_routes
+from emailsync.emulators.graph.control import GraphControl
 from emailsync.emulators.graph.errors import GATEWAY_TIMEOUT, GraphError
 from emailsync.emulators.graph.exchange import Answer, Request
 from emailsync.emulators.graph.ledger import GraphLedger
@@ -81,7 +81,7 @@ class GraphEmulator:
             Route(f"{VERSION}/$batch", self._answer_batch, methods=["POST"]),
             Route(f"{VERSION}/{{path:path}}", self._answer_single, methods=every),
             *control_routes(self.faults, self.usage),
-            *graph_control_routes(self.ledger, self.limits, self.life, self.service),
+            *GraphControl(self.ledger, self.limits, self.life, self.service).routes(),
         ]
 
     async def _answer_single(self, http: HttpRequest) -> Response:

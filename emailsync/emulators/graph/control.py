@@ -13,6 +13,7 @@
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -54,57 +55,72 @@ NOT_FOUND = 404
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def graph_control_routes(
-    ledger: GraphLedger, limits: Limits, life: MailLife, service: GraphService
-) -> Sequence[Route]:
-    """Return the routes; see above."""
+@dataclass(frozen=True, slots=True)
+class GraphControl:
+    """The endpoints; see above."""
 
-    async def list_mailboxes(_request: Request) -> Response:
-        mailboxes = ledger.mailboxes.values()
+    ledger: GraphLedger
+    limits: Limits
+    life: MailLife
+    service: GraphService
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of all of them."""
+        one = f"{MAILBOXES}/{{address}}"
+        return [
+            Route(MAILBOXES, self.list_mailboxes, methods=["GET"]),
+            Route(one, self.add_mailbox, methods=["PUT"]),
+            Route(one, self.read_mailbox, methods=["GET"]),
+            Route(f"{one}/deliver_generated", self.deliver_generated, methods=["POST"]),
+            Route(f"{one}/{{operation}}", self.operate, methods=["POST"]),
+            Route(f"{one}/{{part}}", self.patch_mailbox, methods=["PATCH"]),
+            Route(f"{CONTROL_PREFIX}/limits", self.patch_limits, methods=["PATCH"]),
+            Route(f"{CONTROL_PREFIX}/life", self.patch_life, methods=["PUT"]),
+            Route(f"{CONTROL_PREFIX}/id-types", self.read_id_types, methods=["GET"]),
+        ]
+
+    async def list_mailboxes(self, _request: Request) -> Response:
+        """List the mailboxes."""
+        mailboxes = self.ledger.mailboxes.values()
         return JSONResponse({mailbox.address: _summary(mailbox) for mailbox in mailboxes})
 
-    async def add_mailbox(request: Request) -> Response:
-        mailbox = ledger.add_mailbox(request.path_params["address"], **await request.json())
+    async def add_mailbox(self, request: Request) -> Response:
+        """Make a mailbox."""
+        mailbox = self.ledger.add_mailbox(request.path_params["address"], **await request.json())
         return JSONResponse(_summary(mailbox))
 
-    async def read_mailbox(request: Request) -> Response:
-        return JSONResponse(_contents(ledger.mailbox(request.path_params["address"])))
+    async def read_mailbox(self, request: Request) -> Response:
+        """Tell all that lies in a mailbox."""
+        return JSONResponse(_contents(self.ledger.mailbox(request.path_params["address"])))
 
-    async def deliver_generated(request: Request) -> Response:
+    async def deliver_generated(self, request: Request) -> Response:
+        """Deliver generated mail."""
         arguments = await request.json()
-        made = ledger.deliver_generated(request.path_params["address"], **arguments)
+        made = self.ledger.deliver_generated(request.path_params["address"], **arguments)
         return JSONResponse({"result": [message.id for message in made]})
 
-    async def operate(request: Request) -> Response:
-        mailbox = ledger.mailbox(request.path_params["address"])
+    async def operate(self, request: Request) -> Response:
+        """Perform an operation of `Mailbox`."""
+        mailbox = self.ledger.mailbox(request.path_params["address"])
         return _operate(mailbox, request.path_params["operation"], await request.json())
 
-    async def patch_mailbox(request: Request) -> Response:
-        mailbox = ledger.mailbox(request.path_params["address"])
+    async def patch_mailbox(self, request: Request) -> Response:
+        """Change a mailbox's quirks or access."""
+        mailbox = self.ledger.mailbox(request.path_params["address"])
         part = {"quirks": mailbox.quirks, "access": mailbox.access}[request.path_params["part"]]
         return _patch(part, await request.json())
 
-    async def patch_limits(request: Request) -> Response:
-        return _patch(limits, await request.json())
+    async def patch_limits(self, request: Request) -> Response:
+        """Change the limits."""
+        return _patch(self.limits, await request.json())
 
-    async def patch_life(request: Request) -> Response:
-        return _patch(life, await request.json())
+    async def patch_life(self, request: Request) -> Response:
+        """Change how fast mail comes and goes."""
+        return _patch(self.life, await request.json())
 
-    async def read_id_types(_request: Request) -> Response:
-        return JSONResponse(service.id_types)
-
-    one = f"{MAILBOXES}/{{address}}"
-    return [
-        Route(MAILBOXES, list_mailboxes, methods=["GET"]),
-        Route(one, add_mailbox, methods=["PUT"]),
-        Route(one, read_mailbox, methods=["GET"]),
-        Route(f"{one}/deliver_generated", deliver_generated, methods=["POST"]),
-        Route(f"{one}/{{operation}}", operate, methods=["POST"]),
-        Route(f"{one}/{{part}}", patch_mailbox, methods=["PATCH"]),
-        Route(f"{CONTROL_PREFIX}/limits", patch_limits, methods=["PATCH"]),
-        Route(f"{CONTROL_PREFIX}/life", patch_life, methods=["PUT"]),
-        Route(f"{CONTROL_PREFIX}/id-types", read_id_types, methods=["GET"]),
-    ]
+    async def read_id_types(self, _request: Request) -> Response:
+        """Tell how many requests asked for immutable ids."""
+        return JSONResponse(self.service.id_types)
 
 
 def _operate(mailbox: Mailbox, operation: str, arguments: Mapping[str, Any]) -> Response:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from emailsync.emulators.control import control_routes
 from emailsync.emulators.faults import Faults, emulated
 from emailsync.emulators.oauth.browser import browser_routes
-from emailsync.emulators.oauth.control import oauth_control_routes
+from emailsync.emulators.oauth.control import OAuthControl
 from emailsync.emulators.oauth.google import google_token
 from emailsync.emulators.oauth.ledger import OAuthLedger, Rotation
 from emailsync.emulators.oauth.microsoft import microsoft_token
@@ -81,7 +81,7 @@ class OAuthEmulator:
             Route("/{tenant}/v2.0/.well-known/openid-configuration", _discovery),
             *browser_routes(self.ledger),
             *control_routes(self.faults, self.usage),
-            *oauth_control_routes(self.ledger),
+            *OAuthControl(self.ledger).routes(),
         ]
 
     async def _google(self, request: Request) -> Response:

@@ -13,6 +13,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -25,57 +26,75 @@ from emailsync.emulators.oauth.ledger import Client, OAuthLedger, Rotation
 USERS = f"{CONTROL_PREFIX}/users/{{address}}"
 
 
-def oauth_control_routes(ledger: OAuthLedger) -> Sequence[Route]:
-    """Return the routes; see above."""
+@dataclass(frozen=True, slots=True)
+class OAuthControl:
+    """The endpoints; see above."""
 
-    async def read(_request: Request) -> Response:
+    ledger: OAuthLedger
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of all of them."""
+        return [
+            Route(f"{CONTROL_PREFIX}/tokens", self.read, methods=["GET"]),
+            Route(f"{CONTROL_PREFIX}/clients/{{id}}", self.put_client, methods=["PUT"]),
+            Route(
+                f"{CONTROL_PREFIX}/service-accounts/{{email}}",
+                self.put_service_account,
+                methods=["PUT"],
+            ),
+            Route(f"{CONTROL_PREFIX}/issuer", self.patch, methods=["PATCH"]),
+            Route(USERS, self.put_user, methods=["PUT"]),
+            Route(f"{USERS}/revoke", self.revoke, methods=["POST"]),
+            Route(f"{USERS}/expire", self.expire, methods=["POST"]),
+        ]
+
+    async def read(self, _request: Request) -> Response:
+        """Tell what was given out and refused."""
         refresh_tokens = defaultdict(list)
-        for token, each in ledger.refresh_tokens.items():
+        for token, each in self.ledger.refresh_tokens.items():
             refresh_tokens[each.address].append(token)
         return JSONResponse(
             {
-                "granted": dict(ledger.granted),
-                "refused": dict(ledger.refused),
+                "granted": dict(self.ledger.granted),
+                "refused": dict(self.ledger.refused),
                 "refresh_tokens": refresh_tokens,
             }
         )
 
-    async def put_client(request: Request) -> Response:
-        ledger.clients[request.path_params["id"]] = Client(**await request.json())
+    async def put_client(self, request: Request) -> Response:
+        """Change or add a client."""
+        self.ledger.clients[request.path_params["id"]] = Client(**await request.json())
         return Response(status_code=NO_CONTENT)
 
-    async def put_user(request: Request) -> Response:
+    async def put_user(self, request: Request) -> Response:
+        """Let the owner agree, or answer each refresh by an error."""
         order, address = await request.json(), request.path_params["address"]
         if "error" in order:
-            ledger.users[address].error = order["error"]
+            self.ledger.users[address].error = order["error"]
             return Response(status_code=NO_CONTENT)
-        return JSONResponse({"refresh_token": ledger.add_user(address, **order)})
+        return JSONResponse({"refresh_token": self.ledger.add_user(address, **order)})
 
-    async def revoke(request: Request) -> Response:
-        ledger.revoke(request.path_params["address"])
+    async def revoke(self, request: Request) -> Response:
+        """Kill all tokens of an owner."""
+        self.ledger.revoke(request.path_params["address"])
         return Response(status_code=NO_CONTENT)
 
-    async def expire(request: Request) -> Response:
-        ledger.expire_access_tokens(request.path_params["address"])
+    async def expire(self, request: Request) -> Response:
+        """Kill an owner's access tokens."""
+        self.ledger.expire_access_tokens(request.path_params["address"])
         return Response(status_code=NO_CONTENT)
 
-    async def put_service_account(request: Request) -> Response:
+    async def put_service_account(self, request: Request) -> Response:
+        """Make a service account."""
         scopes = (await request.json())["scopes"]
-        key = ledger.add_service_account(request.path_params["email"], scopes)
+        key = self.ledger.add_service_account(request.path_params["email"], scopes)
         return Response(key, media_type="application/json")
 
-    async def patch(request: Request) -> Response:
+    async def patch(self, request: Request) -> Response:
+        """Change how the issuer behaves."""
         order = await request.json()
-        ledger.rotation = Rotation(order.get("rotation", ledger.rotation))
-        ledger.access_token_life_s = order.get("access_token_life_s", ledger.access_token_life_s)
+        self.ledger.rotation = Rotation(order.get("rotation", self.ledger.rotation))
+        self.ledger.access_token_life_s = order.get(
+            "access_token_life_s", self.ledger.access_token_life_s
+        )
         return Response(status_code=NO_CONTENT)
-
-    return [
-        Route(f"{CONTROL_PREFIX}/tokens", read, methods=["GET"]),
-        Route(f"{CONTROL_PREFIX}/clients/{{id}}", put_client, methods=["PUT"]),
-        Route(f"{CONTROL_PREFIX}/service-accounts/{{email}}", put_service_account, methods=["PUT"]),
-        Route(f"{CONTROL_PREFIX}/issuer", patch, methods=["PATCH"]),
-        Route(USERS, put_user, methods=["PUT"]),
-        Route(f"{USERS}/revoke", revoke, methods=["POST"]),
-        Route(f"{USERS}/expire", expire, methods=["POST"]),
-    ]

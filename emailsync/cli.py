@@ -126,34 +126,43 @@ def sync(context: typer.Context, names: Names = None, *, as_json: Json = False) 
     )
 
 
+Many = Annotated[int, typer.Option(min=1, max=100_000, help="How many tenants.")]
+Each = Annotated[int, typer.Option(min=1, max=1_000, help="Each with.")]
+Kinds = Annotated[
+    list[ProviderType] | None,
+    typer.Option(
+        "--type",
+        metavar=f"<{'|'.join(ProviderType)}>",
+        parser=one_of(ProviderType),
+        help="What the accounts are, in turns; may be repeated. [all types]",
+    ),
+]
+Hosts = Annotated[
+    int, typer.Option(min=1, max=100_000, help="Servers that the IMAP accounts are on.")
+]
+SyncSeconds = Annotated[
+    float, typer.Option(min=0.001, max=86_400, help="How long a sync takes, median.")
+]
+PatienceHours = Annotated[
+    float, typer.Option(min=0.1, max=1_000, help="Give a cycle up after this long.")
+]
+MoreHours = Annotated[
+    float, typer.Option(min=0, max=1_000, help="Go on for so long after the first cycle.")
+]
+
+
 @app.command()
 def simulate(
     context: typer.Context,
     *,
-    tenants: Annotated[int, typer.Option(min=1, max=100_000, help="How many tenants.")],
-    accounts_per_tenant: Annotated[int, typer.Option(min=1, max=1_000, help="Each with.")] = 2,
-    kinds: Annotated[
-        list[ProviderType] | None,
-        typer.Option(
-            "--type",
-            metavar=f"<{'|'.join(ProviderType)}>",
-            parser=one_of(ProviderType),
-            help="What the accounts are, in turns; may be repeated. [all types]",
-        ),
-    ] = None,
-    imap_hosts: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Servers that the IMAP accounts are on.")
-    ] = 1,
+    tenants: Many,
+    accounts_per_tenant: Each = 2,
+    kinds: Kinds = None,
+    imap_hosts: Hosts = 1,
     mix: Annotated[str, typer.Option(help="Tenants in percent: critical,high,normal,low.")] = MIX,
-    sync_seconds: Annotated[
-        float, typer.Option(min=0.001, max=86_400, help="How long a sync takes, median.")
-    ] = ASSUMED_SYNC_S,
-    patience_hours: Annotated[
-        float, typer.Option(min=0.1, max=1_000, help="Give a cycle up after this long.")
-    ] = 6,
-    hours: Annotated[
-        float, typer.Option(min=0, max=1_000, help="Go on for so long after the first cycle.")
-    ] = 0,
+    sync_seconds: SyncSeconds = ASSUMED_SYNC_S,
+    patience_hours: PatienceHours = 6,
+    hours: MoreHours = 0,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 1,
     as_json: Json = False,
 ) -> None:

@@ -23,61 +23,68 @@ from emailsync.store.accounts import NewAccount
 account_app = typer.Typer(help="The accounts that are synced.", no_args_is_help=True)
 
 Which = Annotated[str, typer.Argument(metavar="EMAIL_OR_ID", help="The account.")]
+Tenant = Annotated[
+    str, typer.Option(help="The tenant's id; it is made if it is new.", callback=utf8)
+]
+Kind = Annotated[
+    ProviderType,
+    typer.Option(
+        "--type",
+        metavar=f"<{'|'.join(ProviderType)}>",
+        parser=one_of(ProviderType),
+        help="How the mailbox is spoken to.",
+    ),
+]
+Protection = Annotated[
+    Security,
+    typer.Option(
+        metavar=f"<{'|'.join(Security)}>",
+        parser=one_of(Security),
+        help="How the connection is protected.",
+    ),
+]
+TokenIssuer = Annotated[
+    Issuer | None,
+    typer.Option(
+        metavar=f"<{'|'.join(Issuer)}>",
+        parser=one_of(Issuer),
+        help="Log in to the IMAP server by this issuer's tokens instead of a password.",
+    ),
+]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from stdin.")
+]
+RefreshTokenStdin = Annotated[
+    bool, typer.Option("--refresh-token-stdin", help="Read an OAuth refresh token from stdin.")
+]
+Application = Annotated[
+    bool,
+    typer.Option(
+        "--application",
+        help="Get tokens as ourselves: Google's service account, Microsoft's application.",
+    ),
+]
+Directory = Annotated[str | None, typer.Option(help="The id of the mailbox's Microsoft directory.")]
+NoTest = Annotated[bool, typer.Option("--no-test", help="Do not try the login first.")]
 
 
 @account_app.command("add")
 def account_add(
     context: typer.Context,
     *,
-    tenant: Annotated[
-        str, typer.Option(help="The tenant's id; it is made if it is new.", callback=utf8)
-    ],
-    kind: Annotated[
-        ProviderType,
-        typer.Option(
-            "--type",
-            metavar=f"<{'|'.join(ProviderType)}>",
-            parser=one_of(ProviderType),
-            help="How the mailbox is spoken to.",
-        ),
-    ],
+    tenant: Tenant,
+    kind: Kind,
     email: Annotated[str, typer.Option(help="The mailbox's address.", callback=utf8)],
     host: Annotated[str | None, typer.Option(help="The IMAP server.")] = None,
     port: Annotated[int | None, typer.Option(help="993, or 143 for starttls and none.")] = None,
-    security: Annotated[
-        Security,
-        typer.Option(
-            metavar=f"<{'|'.join(Security)}>",
-            parser=one_of(Security),
-            help="How the connection is protected.",
-        ),
-    ] = Security.TLS,
+    security: Protection = Security.TLS,
     username: Annotated[str | None, typer.Option(help="By default the address.")] = None,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from stdin.")
-    ] = False,
-    oauth: Annotated[
-        Issuer | None,
-        typer.Option(
-            metavar=f"<{'|'.join(Issuer)}>",
-            parser=one_of(Issuer),
-            help="Log in to the IMAP server by this issuer's tokens instead of a password.",
-        ),
-    ] = None,
-    refresh_token_stdin: Annotated[
-        bool, typer.Option("--refresh-token-stdin", help="Read an OAuth refresh token from stdin.")
-    ] = False,
-    application: Annotated[
-        bool,
-        typer.Option(
-            "--application",
-            help="Get tokens as ourselves: Google's service account, Microsoft's application.",
-        ),
-    ] = False,
-    directory: Annotated[
-        str | None, typer.Option(help="The id of the mailbox's Microsoft directory.")
-    ] = None,
-    no_test: Annotated[bool, typer.Option("--no-test", help="Do not try the login first.")] = False,
+    password_stdin: PasswordStdin = False,
+    oauth: TokenIssuer = None,
+    refresh_token_stdin: RefreshTokenStdin = False,
+    application: Application = False,
+    directory: Directory = None,
+    no_test: NoTest = False,
     as_json: Json = False,
 ) -> None:
     """Add an account; its login is tried first."""

@@ -212,13 +212,11 @@ async def graph_account(
     mailbox = emulator.ledger.add_mailbox(
         OWNER, messages=messages, seed=7, folders=folders, display_names=display_names
     )
-    oauth = oauth or OAuthSettings()
     async with serve(emulator.app) as base_url:
-        microsoft = oauth.microsoft.model_copy(update={"api_url": base_url})
         settings = LiveSettings(
             Settings(
                 limits=LimitsSettings(microsoft=ours),
-                oauth=oauth.model_copy(update={"microsoft": microsoft}),
+                oauth=_pointing_at(base_url, oauth or OAuthSettings()),
                 store=store or StoreSettings(),
             )
         )
@@ -232,3 +230,8 @@ async def graph_account(
         )
         async with sync_rig(database_url, row, settings=settings, key_file=key_file) as rig:
             yield GraphAccount(rig.job, rig.run_job, rig.connection, emulator, mailbox, settings)
+
+
+def _pointing_at(base_url: str, oauth: OAuthSettings) -> OAuthSettings:
+    microsoft = oauth.microsoft.model_copy(update={"api_url": base_url})
+    return oauth.model_copy(update={"microsoft": microsoft})

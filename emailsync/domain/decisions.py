@@ -88,37 +88,24 @@ def decide(
         interval: of the job's provider type and priority.
         jitter: uniform in [0, 1).
     """
+    usual = _usual(interval, jitter)
     match error:
-        case None if more:
-            outcome = Outcome(result=RunResult.SLICED, next_sync_at=now, attempt=1)
         case None:
-            due = now + _usual(interval, jitter)
-            outcome = Outcome(result=RunResult.DONE, next_sync_at=due, attempt=1)
-        case QuotaSpent(frees_in=wait):
-            outcome = Outcome(
-                result=RunResult.SLICED,
-                next_sync_at=now + wait,
-                attempt=1,
-                error=error.message,
-                error_class=type(error).__name__,
-            )
-        case Throttled(retry_after=asked):
-            at = now + throttle_wait(asked, jitter=jitter)
+            result, wait = (RunResult.SLICED, timedelta()) if more else (RunResult.DONE, usual)
+            outcome = Outcome(result=result, next_sync_at=now + wait, attempt=1)
+        case QuotaSpent():
+            outcome = _sliced_by_quota(error, now=now)
+        case Throttled():
+            at = now + throttle_wait(error.retry_after, jitter=jitter)
             outcome = _again(RunResult.THROTTLED, job, error, at)
-        case AuthRefused():
-            outcome = _parked(RunResult.NEEDS_RECONNECT, job, error)
         case AuthUnproven():
             outcome = _after_unproven_refusal(error, job, now=now, jitter=jitter)
-        case Misconfigured():
-            outcome = _parked(RunResult.MISCONFIGURED, job, error)
-        case OperatorMustAct() | StoreUnavailable():
+        case AuthRefused() | Misconfigured():
+            outcome = _parked(error, job)
+        case OperatorMustAct() | StoreUnavailable() | LeaseLost():
             outcome = _after_own_failure(error, job, now=now, jitter=jitter)
-        case LeaseLost():
-            outcome = _again(RunResult.LEASE_LOST, job, error, None)
         case _:
-            outcome = _after_failure(
-                error, job, now=now, policy=policy, interval=interval, jitter=jitter
-            )
+            outcome = _after_failure(error, job, now=now, policy=policy, usual=usual, jitter=jitter)
     return outcome
 
 
@@ -149,7 +136,7 @@ def _after_failure(
     *,
     now: datetime,
     policy: RetryPolicy,
-    interval: timedelta,
+    usual: timedelta,
     jitter: float,
 ) -> Outcome:
     failures = job.attempt - policy.attempts + 1  #: that no attempt is left for
@@ -157,7 +144,7 @@ def _after_failure(
         result, wait = RunResult.RETRY, backoff(job.attempt, base=policy.base, jitter=jitter)
     else:
         again = backoff(failures, base=FAILED_WAIT, jitter=jitter)
-        result, wait = RunResult.FAILED, min(again, _usual(interval, jitter))
+        result, wait = RunResult.FAILED, min(again, usual)
     return Outcome(
         result=result,
         next_sync_at=now + wait,
@@ -170,13 +157,32 @@ def _after_failure(
     )
 
 
+def _sliced_by_quota(error: QuotaSpent, *, now: datetime) -> Outcome:
+    """Nothing failed, but people should see what it waits for."""
+    return Outcome(
+        result=RunResult.SLICED,
+        next_sync_at=now + error.frees_in,
+        attempt=1,
+        error=error.message,
+        error_class=type(error).__name__,
+    )
+
+
 def _after_own_failure(
-    error: OperatorMustAct | StoreUnavailable, job: SyncJob, *, now: datetime, jitter: float
+    error: OperatorMustAct | StoreUnavailable | LeaseLost,
+    job: SyncJob,
+    *,
+    now: datetime,
+    jitter: float,
 ) -> Outcome:
     """A person has to act, so it failed; the database comes back by itself, so it is a retry."""
-    if isinstance(error, OperatorMustAct):
-        return _again(RunResult.FAILED, job, error, now + spread(OPERATOR_WAIT, jitter=jitter))
-    return _again(RunResult.RETRY, job, error, now + spread(STORE_WAIT, jitter=jitter))
+    match error:
+        case OperatorMustAct():
+            return _again(RunResult.FAILED, job, error, now + spread(OPERATOR_WAIT, jitter=jitter))
+        case StoreUnavailable():
+            return _again(RunResult.RETRY, job, error, now + spread(STORE_WAIT, jitter=jitter))
+        case LeaseLost():  # when it is tried next is the new holder's
+            return _again(RunResult.LEASE_LOST, job, error, None)
 
 
 def _after_unproven_refusal(
@@ -184,7 +190,7 @@ def _after_unproven_refusal(
 ) -> Outcome:
     refusals = job.auth_refusals + 1
     if refusals >= UNPROVEN_LIMIT:
-        return _parked(RunResult.NEEDS_RECONNECT, job, error)
+        return _parked(error, job)
     return Outcome(
         result=RunResult.RETRY,
         next_sync_at=now + spread(UNPROVEN_WAIT, jitter=jitter),
@@ -207,10 +213,11 @@ def _again(result: RunResult, job: SyncJob, error: SyncError, at: datetime | Non
     )
 
 
-def _parked(result: RunResult, job: SyncJob, error: SyncError) -> Outcome:
+def _parked(error: AuthRefused | AuthUnproven | Misconfigured, job: SyncJob) -> Outcome:
     """Nothing is tried before a person has acted."""
+    is_ours = isinstance(error, Misconfigured)
     return Outcome(
-        result=result,
+        result=RunResult.MISCONFIGURED if is_ours else RunResult.NEEDS_RECONNECT,
         next_sync_at=None,
         attempt=1,
         auth_refusals=job.auth_refusals,

@@ -5,6 +5,7 @@ outcome decides what comes next.
 """
 
 from collections.abc import Callable, Collection
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
@@ -71,17 +72,14 @@ class AccountClient:
             QuotaSpent: our share of the quota is used up for longer than a wait in place.
             SyncError: as the provider's refusal, or the table in http_failures.py, says.
         """
-
-        async def sent(token: Secret) -> Answer:
-            async with self.quota.spend(cost, lanes=lanes):
-                return await self._http.send(
-                    request, bearer=token, max_bytes=max_bytes, deadline_s=deadline_s
-                )
-
+        ask = partial(self._http.send, request, max_bytes=max_bytes, deadline_s=deadline_s)
         token = await self._tokens.current()
-        answer = await sent(token)
+        async with self.quota.spend(cost, lanes=lanes):
+            answer = await ask(bearer=token)
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            answer = await sent(await self._tokens.renewed(token))
+            token = await self._tokens.renewed(token)
+            async with self.quota.spend(cost, lanes=lanes):
+                answer = await ask(bearer=token)
         if answer.status not in allow and (error := self.judge(answer)):
             raise error
         return answer

@@ -54,42 +54,44 @@ def messages(count: int, folder: FolderId) -> Iterator[ReadyMessage]:
         part = noise[start : start + size]
         head = f"Subject: {text[:50]}\r\nMessage-ID: <{uid}@example.test>\r\n" + "X: y\r\n" * 30
         raw = f"{head}\r\n{text}\r\n{part}".encode()
-        yield ReadyMessage(
-            fetched=FetchedMessage(
-                remote_id=imap_remote_id(folder, 7, uid),
-                placements=(Placement(folder, uid),),
-                flags=Flags(is_read=uid % 2 == 0),
-                received_at=datetime.fromtimestamp(1_700_000_000 + uid, UTC),
-                size_bytes=len(raw),
-                raw=raw,
-                adopts=True,
-            ),
-            parsed=ParsedMessage(
-                message_id=f"{uid}@example.test",
-                thread_key=f"{uid}@example.test",
-                subject=text[:50],
-                from_=Address("A Sender", f"sender{uid % 300}@example.test"),
-                to=(Address("", "me@example.test"),),
-                sent_at=datetime.fromtimestamp(1_700_000_000 + uid, UTC),
-                snippet=text[:200],
-                body_text=text,
-                headers={f"x-{number}": ["value"] for number in range(30)},
-                attachments=(
-                    Attachment(
-                        position=0,
-                        filename="a.bin",
-                        content_type="application/octet-stream",
-                        size_bytes=size,
-                        content_id=None,
-                        is_inline=False,
-                        sha256=hashlib.sha256(part.encode()).digest(),
-                    ),
-                )
-                if heavy
-                else (),
-            ),
-            raw_sha256=hashlib.sha256(raw).digest(),
-        )
+        yield _message(folder, uid, raw=raw, text=text, part=part)
+
+
+def _message(folder: FolderId, uid: int, *, raw: bytes, text: str, part: str) -> ReadyMessage:
+    at = datetime.fromtimestamp(1_700_000_000 + uid, UTC)
+    attachment = Attachment(
+        position=0,
+        filename="a.bin",
+        content_type="application/octet-stream",
+        size_bytes=len(part),
+        content_id=None,
+        is_inline=False,
+        sha256=hashlib.sha256(part.encode()).digest(),
+    )
+    return ReadyMessage(
+        fetched=FetchedMessage(
+            remote_id=imap_remote_id(folder, 7, uid),
+            placements=(Placement(folder, uid),),
+            flags=Flags(is_read=uid % 2 == 0),
+            received_at=at,
+            size_bytes=len(raw),
+            raw=raw,
+            adopts=True,
+        ),
+        parsed=ParsedMessage(
+            message_id=f"{uid}@example.test",
+            thread_key=f"{uid}@example.test",
+            subject=text[:50],
+            from_=Address("A Sender", f"sender{uid % 300}@example.test"),
+            to=(Address("", "me@example.test"),),
+            sent_at=at,
+            snippet=text[:200],
+            body_text=text,
+            headers={f"x-{number}": ["value"] for number in range(30)},
+            attachments=(attachment,) if part else (),
+        ),
+        raw_sha256=hashlib.sha256(raw).digest(),
+    )
 
 
 def pages(mail: list[ReadyMessage], folder: FolderId) -> Iterator[ReadyPage]:

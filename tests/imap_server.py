@@ -52,6 +52,12 @@ class Dialogue:
         self.writer.write(data)
         await self.writer.drain()
 
+    async def drip(self, data: bytes) -> None:
+        """Send the same fifty times a second until the client hangs up."""
+        while True:
+            await self.send_bytes(data)
+            await asyncio.sleep(0.02)
+
     async def line(self) -> str:
         """Return the next line from the client, whatever it is."""
         received = await self.reader.readline()

@@ -36,6 +36,12 @@ class Exchange:
         self.writer.write(data)
         await self.writer.drain()
 
+    async def drip(self, data: bytes) -> None:
+        """Write the same a hundred times a second until the client hangs up."""
+        while True:
+            await self.send(data)
+            await asyncio.sleep(0.01)
+
     async def answer(
         self, status: int = 200, body: bytes = b"{}", *, kind: str = "application/json", **more: str
     ) -> None:

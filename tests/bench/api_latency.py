@@ -28,6 +28,7 @@ from installation import Installation, new_installation
 from measured import RunFailedError
 from postgres import running_cluster
 
+LOOK_EVERY_S = 0.1
 PAUSE_S = 0.01  #: between two requests, so that the client is no load itself
 PAGES = ("/health", "/providers")
 NO_TICKS = {"email_sync": {"cron": "0 0 1 1 *", "stagger_ms": 0}}
@@ -129,7 +130,7 @@ async def _measure(
             client.ask("POST", "/providers", _account(mailbox))
         client.connection.close()  # the daemon closes one that is idle; the next request opens it
         while not (before := (await installation.fetch(stored))[0])["messages"]:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK_EVERY_S)
         busy = await asyncio.to_thread(client.measure, seconds)
         [after] = await installation.fetch(stored)
         if len(daemon.events("sync.job_finished", result="done")) == len(mailboxes):

@@ -29,7 +29,7 @@ from emailsync.domain.accounts import ProviderType
 from load_crowd import Crowd
 from load_plot import write_plot
 from load_report import Result, Verdict, as_json, as_text, in_minutes, peak_shares, throttled
-from load_watch import Round, Watch
+from load_watch import SAMPLE_S, Round, Watch
 from load_world import World, running_world, say
 from measured import RunFailedError
 
@@ -147,7 +147,7 @@ async def _all_back(watch: Watch, kind: ProviderType, since: Any) -> tuple[int, 
     give_up_s = watch.elapsed_s + RECOVERY_S
     while (left := await watch.waiting(kind, since))[0] and watch.elapsed_s < give_up_s:
         await watch.until(lambda _: True, since=since, within_s=0)
-        await asyncio.sleep(1)
+        await asyncio.sleep(SAMPLE_S)
     return left
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import anyio
 import pytest
 
 from contract.account_under_test import AccountUnderTest
@@ -11,6 +10,7 @@ from contract.mailbox_under_test import MailboxUnderTest, Trouble
 from emailsync.domain.errors import AuthRefused, SyncError, Throttled, Unreachable
 from emailsync.domain.folders import FolderId
 from emailsync.domain.pages import FolderCheck
+from waiting import until
 
 LOOKS = 10  #: at a mailbox, one after the other
 CLOSED_WITHIN_S = 5.0
@@ -116,6 +116,5 @@ async def test_a_test_of_an_account_stores_nothing_and_leaves_nothing_open(
         await account.opener.test(tested)
 
     assert await account.rows() == before
-    with anyio.fail_after(CLOSED_WITHIN_S):
-        while _open_files() > open_files:  # the other ends are in this process, and close later
-            await anyio.sleep(0.01)
+    # The other ends are in this process, and close later.
+    await until(lambda: _open_files() <= open_files, within_s=CLOSED_WITHIN_S)

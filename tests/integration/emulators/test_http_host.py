@@ -14,6 +14,7 @@ from emailsync.emulators.control import control_routes
 from emailsync.emulators.faults import Failure, Fault, Faults, emulated
 from emailsync.emulators.http_host import serve
 from emailsync.emulators.usage import SlidingSum, Usage
+from waiting import until
 
 
 async def item(_request: Request) -> Response:
@@ -161,8 +162,7 @@ async def test_a_server_that_stops_cuts_what_is_under_way() -> None:
         serve(emulated(routes, faults, usage)) as base_url,
     ):
         answer = group.create_task(_got(client, f"{base_url}/items/1"))
-        while not usage.requests:
-            await asyncio.sleep(0.001)
+        await until(lambda: usage.requests)
 
     assert answer.result() is None
 

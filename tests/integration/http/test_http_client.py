@@ -1,6 +1,5 @@
 """The HTTP client over real sockets: what may go out, to whom, and how long it may take."""
 
-import asyncio
 import io
 import logging
 import socket
@@ -184,9 +183,7 @@ async def test_a_server_that_drips_meets_the_deadline() -> None:
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-        while True:
-            await exchange.send(b"{")
-            await asyncio.sleep(0.01)
+        await exchange.drip(b"{")
 
     async with scripted(script) as server, HttpClient(server.url) as client:
         began = time.monotonic()

@@ -122,9 +122,7 @@ async def test_a_trickle_does_not_rearm_the_deadline() -> None:
         await server.open_folder(3)
         await server.command()
         await server.send_bytes(b"* 1 FETCH (UID 1 BODY[] {100000}\r\n")
-        while True:
-            await server.send_bytes(b"x")
-            await asyncio.sleep(0.02)
+        await server.drip(b"x")
 
     limits = WireLimits(command_s=0.3, idle_s=10)
     started = time.monotonic()

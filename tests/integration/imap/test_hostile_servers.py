@@ -11,6 +11,7 @@ from emailsync.providers.imap import protocol
 from emailsync.providers.imap.dialling import dial
 from emailsync.providers.imap.protocol import WireLimits
 from imap_server import IMPATIENT, Dialogue, scripted_server
+from waiting import until
 
 FETCHED = (
     b"* 1 FETCH (UID 1 BODY[] {12}\r\nhello\r\nworld)\r\n"
@@ -49,9 +50,7 @@ async def test_a_trickle_inside_a_response_ends_by_the_least_rate() -> None:
         await server.open_folder(1)
         await server.command()
         await server.send_bytes(b"* 1 FETCH (UID 1 BODY[] {100000}\r\n")
-        while True:
-            await server.send_bytes(b"x" * 10)
-            await asyncio.sleep(0.02)
+        await server.drip(b"x" * 10)
 
     limits = WireLimits(rate_window_s=0.3)
     async with scripted_server(script) as server, server.connect(limits=limits) as connection:
@@ -95,10 +94,7 @@ async def test_a_flood_for_a_reader_that_is_busy_is_left_in_the_network() -> Non
     async with scripted_server(script) as server, server.connect() as connection:
         await connection.examine("INBOX")
         fetch = connection.start_bodies(UidSet([(1, total)]))
-        before = -1
-        while sent > before:  # until the server can send no more
-            before = sent
-            await asyncio.sleep(0.2)
+        await until(lambda: not connection._protocol.transport.is_reading())
         read_ahead = sent
 
         bodies = await fetch.collect()
@@ -208,7 +204,7 @@ async def test_a_farewell_between_commands_is_heard_by_the_next_one() -> None:
         server.writer.close()
 
     async with scripted_server(script) as server, server.connect() as connection:
-        await asyncio.sleep(0.05)  # it may arrive before or while the next command is sent
+        await until(lambda: not connection.is_usable)
         with pytest.raises(SyncError, match="Too many simultaneous connections"):
             await connection.noop()
 

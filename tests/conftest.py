@@ -17,25 +17,24 @@ from dovecot_mailbox import DovecotMailbox
 from emailsync.store.migrations import migrate
 from installation import Installation, new_installation
 from postgres import PostgresCluster, running_cluster
-
-MIGRATED = "template_migrated"
+from reused_database import ReusedDatabase
 
 _user_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresCluster]:
-    """A private PostgreSQL cluster."""
-    with running_cluster() as cluster:
+    """A private PostgreSQL cluster; a crash of the machine is not among what is tested with it."""
+    with running_cluster(durable=False) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres: PostgresCluster) -> str:
-    """A database with the whole schema, to copy from; nobody may connect to it."""
-    postgres.create_database(MIGRATED)
-    asyncio.run(migrate(postgres.url(MIGRATED)))
-    return MIGRATED
+def reused_database(postgres: PostgresCluster) -> ReusedDatabase:
+    """The database that the tests get one after the other; it has the whole schema."""
+    template = postgres.create_database("template_migrated")
+    asyncio.run(migrate(postgres.url(template)))
+    return ReusedDatabase(postgres, template)
 
 
 @pytest.fixture
@@ -47,11 +46,10 @@ def empty_database_url(postgres: PostgresCluster) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(postgres: PostgresCluster, migrated_template: str) -> Iterator[str]:
-    """The URL of a new database with the whole schema and no rows."""
-    name = postgres.create_database(template=migrated_template)
-    yield postgres.url(name)
-    postgres.drop_database(name)
+def database_url(reused_database: ReusedDatabase) -> Iterator[str]:
+    """The URL of a database with the whole schema and no rows."""
+    yield reused_database.lend()
+    reused_database.take_back()
 
 
 @pytest.fixture(scope="session")

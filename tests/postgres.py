@@ -1,4 +1,4 @@
-"""A private PostgreSQL cluster of Debian's binaries, with its default durability.
+"""A private PostgreSQL cluster of Debian's binaries, by default as durable as the server is.
 
 It knows nothing of the schema: the migrated template is made by the fixture that uses it.
 """
@@ -24,7 +24,7 @@ from servers import (
 
 SUPERUSER = "postgres"
 
-#: What differs from the server's defaults. fsync stays on: speed is measured against it.
+#: What differs from the server's defaults.
 CONFIGURATION = """
 listen_addresses = '{host}'
 port = {port}
@@ -32,6 +32,12 @@ unix_socket_directories = ''
 max_connections = 200
 log_min_messages = warning
 log_min_error_statement = panic   # a failing statement belongs to its test, not to this log
+"""
+
+#: For data that nobody misses when the machine loses its power.
+NOT_DURABLE = """
+fsync = off
+full_page_writes = off
 """
 
 
@@ -67,22 +73,28 @@ class PostgresCluster:
     def create_database(self, name: str | None = None, *, template: str = "template0") -> str:
         """Create a database, under a name of its own when none is given; return the name."""
         name = name or f"test_{next(self._numbers)}"
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return name
 
     def drop_database(self, name: str) -> None:
         """Drop a database, connected or not."""
-        self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
-    def _execute(self, statement: str) -> None:
-        """Run one statement by psql, which needs no event loop."""
-        command = [str(self.binaries / "psql"), "-Xq", self.url("postgres"), "-c", statement]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    def execute(self, statement: str, database: str = "postgres") -> str:
+        """Run one statement by psql, which needs no event loop; return the rows it shows."""
+        command = [str(self.binaries / "psql"), "-XqAt", self.url(database), "-c", statement]
+        done = subprocess.run(
+            command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+        return done.stdout
 
 
 @contextmanager
-def running_cluster(*, configuration: str = "") -> Iterator[PostgresCluster]:
-    """Create and run a cluster; `configuration` is added to its postgresql.conf."""
+def running_cluster(*, configuration: str = "", durable: bool = True) -> Iterator[PostgresCluster]:
+    """Create and run a cluster; `configuration` is added to its postgresql.conf.
+
+    Durable is what speed has to be measured against, and what survives more than a killed process.
+    """
     binaries = find_binaries()
     user = ordinary_user()
     with folder_of(user) as folder:
@@ -91,12 +103,14 @@ def running_cluster(*, configuration: str = "") -> Iterator[PostgresCluster]:
         port = free_port()
         with (data / "postgresql.conf").open("a") as settings:
             settings.write(CONFIGURATION.format(host=LOOPBACK, port=port) + configuration)
+            settings.write("" if durable else NOT_DURABLE)
         with running(
             user.command([binaries / "postgres", "-D", data], on_parent_death=signal.SIGQUIT),
             cwd=folder,
             log=folder / "postgres.log",
             ready=lambda: _is_ready(binaries, port),
-            stop_signal=signal.SIGINT,  # "fast": open connections are closed, data is safe
+            # "Fast": open connections are closed, data is safe; or "immediate": it need not be.
+            stop_signal=signal.SIGINT if durable else signal.SIGQUIT,
         ) as process:
             yield PostgresCluster(binaries, port, process.pid, folder)
 

@@ -1,10 +1,9 @@
 """The account that every test of the contract is run with, once a provider."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from contract.account_under_test import AccountUnderTest
@@ -12,26 +11,6 @@ from contract.gmail_mailbox import gmail_mailbox
 from contract.graph_mailbox import graph_mailbox
 from contract.imap_mailbox import imap_mailbox
 from dovecot import DovecotServer
-from postgres import PostgresCluster
-
-
-@pytest.fixture(scope="session")
-def shared_database(postgres: PostgresCluster, migrated_template: str) -> Iterator[str]:
-    """The URL of one database for all tests here: to make one takes longer than a test."""
-    name = postgres.create_database(template=migrated_template)
-    yield postgres.url(name)
-    postgres.drop_database(name)
-
-
-@pytest.fixture
-async def database_url(shared_database: str) -> str:
-    """The URL of a database with the whole schema and no rows."""
-    connection = await asyncpg.connect(shared_database)
-    try:
-        await connection.execute("TRUNCATE tenants, circuits, instances CASCADE")
-    finally:
-        await connection.close()
-    return shared_database
 
 
 @pytest.fixture(params=["imap", "gmail", "graph"])

@@ -3,6 +3,7 @@
 import imaplib
 import ssl
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -13,19 +14,91 @@ from dovecot import PASSWORD, DovecotServer
 from dovecot_mailbox import DovecotMailbox, StoredMessage
 from emailsync.domain.mail import Flags
 from emailsync.emulators.mail_generator import GeneratedMail
+from reused_database import ReusedDatabase
 
 RAW = b"Subject: Hello\r\n\r\nHello.\r\n"
 
 
-async def test_each_test_has_a_database_with_the_whole_schema_and_no_rows(
-    database_url: str,
-) -> None:
-    connection = await asyncpg.connect(database_url)
+#: A change, or many: of the tenant a, which is made.
+ADD_CHANGES = """
+WITH tenant AS (INSERT INTO tenants (id) VALUES ('a') ON CONFLICT DO NOTHING)
+INSERT INTO changes (tenant_id, provider_id, message_id, kind)
+SELECT 'a', gen_random_uuid(), number, 'created' FROM generate_series(1, {}) AS number
+"""
+MANY_CHANGES = ADD_CHANGES.format(400_000)
+A_SETTING = """
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = 100', current_database()); END $$
+"""
+
+
+@pytest.fixture
+def lender(reused_database: ReusedDatabase) -> Iterator[ReusedDatabase]:
+    """What lends the databases of the tests; nothing is lent."""
+    yield reused_database
+    reused_database.drop()
+
+
+async def run(url: str, statement: str = "SELECT 1") -> tuple[int, int]:
+    """Add a change, run the statement; return how many changes there are and the last number."""
+    connection = await asyncpg.connect(url)
     try:
-        assert await connection.fetchval("SELECT count(*) FROM messages") == 0
-        assert await connection.fetchval("SHOW fsync") == "on"
+        await connection.execute(ADD_CHANGES.format(1))
+        await connection.execute(statement)
+        row = await connection.fetchrow("SELECT count(*), max(seq) FROM changes")
+        assert row is not None
+        return tuple(row)
     finally:
         await connection.close()
+
+
+async def test_a_database_that_is_lent_again_has_no_rows_and_counts_from_one(
+    lender: ReusedDatabase,
+) -> None:
+    first = lender.lend()
+    assert await run(first) == (1, 1)
+    lender.take_back()
+
+    second = lender.lend()
+
+    assert await run(second) == (1, 1)
+    assert second == first
+
+
+async def test_who_is_connected_when_a_database_is_taken_back_is_so_no_more(
+    lender: ReusedDatabase,
+) -> None:
+    """With an open transaction, whose locks would keep the next test waiting."""
+    left = await asyncpg.connect(lender.lend())
+    await left.execute("BEGIN; LOCK TABLE changes")
+
+    lender.take_back()
+
+    with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):
+        await left.fetchval("SELECT 1")
+    await left.close()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "CREATE TABLE another (id int)",
+        "CREATE INDEX ON changes (message_id)",
+        "DROP INDEX changes_at_idx",
+        "ALTER TABLE changes DROP CONSTRAINT changes_kind_check",
+        "ANALYZE changes",
+        A_SETTING,
+        MANY_CHANGES,
+    ],
+)
+async def test_a_database_that_is_changed_otherwise_is_not_lent_again(
+    lender: ReusedDatabase, changed: str
+) -> None:
+    first = lender.lend()
+    await run(first, changed)
+
+    lender.take_back()
+
+    assert lender.lend() != first
 
 
 async def test_an_empty_database_has_no_tables(empty_database_url: str) -> None:

@@ -19,7 +19,15 @@ from installation import Installation, new_installation
 from postgres import PostgresCluster, running_cluster
 from reused_database import ReusedDatabase
 
+SYSTEM = Path(__file__).parent / "system"
+
 _user_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let several processes begin with the longest tests: none is left with one at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: SYSTEM not in item.path.parents)
 
 
 @pytest.fixture(scope="session")

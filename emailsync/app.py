@@ -230,7 +230,7 @@ class Daemon:
 
     async def _is_ready(self) -> bool:
         """Tell what was found in the last second: whoever asks often costs no connections."""
-        if self._database is None:
+        if self._database is None or self._backend is None:
             return False
         now_s = self._clock.monotonic()
         if now_s - self._ready_asked_s > READY_FOR_S:

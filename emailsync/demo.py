@@ -28,6 +28,7 @@ from emailsync.demonstration.http_providers import (
     APIS,
     CLIENT_ID,
     CLIENT_SECRET,
+    NEWCOMERS,
     running_http_providers,
 )
 from emailsync.demonstration.observer import Observer
@@ -41,6 +42,7 @@ from emailsync.demonstration.tenants import enrol, plan_tenants
 from emailsync.demonstration.view import Moment, as_line, as_screen, as_summary
 from emailsync.domain.accounts import ProviderType
 from emailsync.domain.errors import SyncError
+from emailsync.emulators.imap_server import LOOPBACK
 from emailsync.logs import printable
 from emailsync.store.database import open_database
 from emailsync.store.embedded import embedded_postgres
@@ -63,6 +65,7 @@ url = {dsn}
 
 [http]
 listen = {listen}
+public_url = {public_url}
 
 [credentials]
 key_file = {key_file}
@@ -78,6 +81,7 @@ timeout_ms = 10000
 client_id = {client_id}
 client_secret_file = {client_secret_file}
 token_url = {google_token_url}
+auth_url = {google_auth_url}
 api_url = {google_url}
 
 [oauth.microsoft]
@@ -224,6 +228,7 @@ def _places(
         "client_id": CLIENT_ID,
         "client_secret_file": str(folder / "client-secret"),
         "google_token_url": f"{urls['oauth']}/google/token",
+        "google_auth_url": f"{urls['oauth']}/google/authorize",
         "google_url": urls["gmail"],
         "microsoft_authority": f"{urls['oauth']}/common",
         "microsoft_url": urls["graph"],
@@ -235,7 +240,7 @@ def _write_config(
 ) -> Path:
     slower = -(-accounts // ACCOUNTS_AT_FULL_PACE)
     intervals = "".join(f"{key} = {value * slower}\n" for key, value in INTERVALS_S.items())
-    values = {"listen": order.listen, **places}
+    values = {"listen": order.listen, "public_url": _public_url(order.listen), **places}
     # A JSON string is a TOML string.
     text = CONFIG.format(**{key: json.dumps(value) for key, value in values.items()})
     text += "".join(CONFIG_OF_TYPE.format(kind=kind) + intervals for kind in ProviderType)
@@ -244,10 +249,21 @@ def _write_config(
     return path
 
 
+def _public_url(listen: str) -> str:
+    """Return where a browser on this machine reaches the daemon: the issuers are here alone."""
+    if listen.startswith(("127.", "localhost:", "[::1]:")):
+        return f"http://{listen}"
+    return f"http://{LOOPBACK}:{listen.rpartition(':')[2]}"
+
+
 def _footer(order: _Order, daemon: Daemon) -> str:
+    order_to_connect = json.dumps({"tenant_id": plan_tenants(1)[0].name, "return_to": "/"})
     return (
         f"The dashboard: http://{order.listen}/#token={daemon.token()}\n"
-        "Open it in a browser. Ctrl-C ends the demo and removes everything."
+        "Open it in a browser. Ctrl-C ends the demo and removes everything.\n"
+        f"To connect {NEWCOMERS[ProviderType.GOOGLE]}, open the consent_url that this answers:\n"
+        f"curl -s -H 'Authorization: Bearer {daemon.token()}' -H 'Content-Type: application/json'"
+        f" -d '{order_to_connect}' http://{order.listen}/providers/google/connect"
     )
 
 

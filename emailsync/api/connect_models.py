@@ -5,9 +5,9 @@ from enum import StrEnum
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from emailsync.api.endpoints import Sent
+from emailsync.api.endpoints import Anything, Sent
 from emailsync.api.fields import NO_NUL, Address, TenantText
 from emailsync.api.provider_models import Directory, Permission
 from emailsync.api.return_to import MAX_CHARS
@@ -60,10 +60,8 @@ class ConnectStarted(BaseModel):
     expires_at: datetime
 
 
-class CallbackQuery(Sent):
-    """What an issuer sends back; whatever else it adds is ignored (RFC 6749 section 4.1.2)."""
-
-    model_config = ConfigDict(extra="ignore")
+class CallbackQuery(Anything):
+    """What an issuer sends back, whatever it adds (RFC 6749 section 4.1.2)."""
 
     state: str = ""
     code: str = Field(default="", repr=False)

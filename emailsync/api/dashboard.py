@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 import emailsync
-from emailsync.api.endpoints import Access, Call, Endpoint, Nothing, PlainCall, Sent, Table
+from emailsync.api.endpoints import Access, Anything, Call, Endpoint, Nothing, Sent, Table
 from emailsync.api.problems import not_found
 
 FOLDER: Final = Path(emailsync.__file__).parent / "dashboard"
@@ -49,8 +49,8 @@ class Dashboard:
                      self.style, {200: TYPES[".css"]}),
         )  # fmt: skip
 
-    async def page(self, call: PlainCall) -> Response:
-        """Return the page."""
+    async def page(self, call: Call[Nothing, Anything, Nothing]) -> Response:
+        """Return the page, also to a browser that brings the outcome of a consent."""
         del call
         return _answer(self._page, HTML)
 

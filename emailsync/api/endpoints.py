@@ -32,6 +32,12 @@ class Nothing(Sent):
     """No values."""
 
 
+class Anything(Sent):
+    """Whatever is sent: what is not named counts for nothing."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 Path = TypeVar("Path", bound=Sent)
 Query = TypeVar("Query", bound=Sent)
 Body = TypeVar("Body", bound=BaseModel)

@@ -1,16 +1,18 @@
 """What is left of the retired configuration API: every method says where its work is done now."""
 
-from pydantic import ConfigDict
 from starlette.responses import Response
 
-from emailsync.api.endpoints import ANY_METHOD, Access, Call, Endpoint, Nothing, Sent, Table
+from emailsync.api.endpoints import (
+    ANY_METHOD,
+    Access,
+    Anything,
+    Call,
+    Endpoint,
+    Nothing,
+    Sent,
+    Table,
+)
 from emailsync.api.problems import MEDIA_TYPE, Refused
-
-
-class Anything(Sent):
-    """Whatever is asked for."""
-
-    model_config = ConfigDict(extra="ignore")
 
 
 class Below(Sent):

@@ -21,6 +21,12 @@ from emailsync.demonstration.tenants import DemoMailbox
 from emailsync.domain.accounts import ProviderType
 
 APIS: Final = {ProviderType.GOOGLE: "gmail", ProviderType.MICROSOFT: "graph"}
+NEWCOMERS: Final = {
+    ProviderType.GOOGLE: "you@gmail.example",
+    ProviderType.MICROSOFT: "you@outlook.example",
+}
+"""Mailboxes that nobody has connected yet, to try it in a browser."""
+NEWCOMERS_MESSAGES: Final = 25
 CLIENT_ID: Final = "emailsyncd-demo"
 CLIENT_SECRET: Final = "demo-client-secret"  # noqa: S105 - of an emulated issuer
 TOKEN_LIFE_S: Final = 120  #: so that tokens are renewed while one looks on
@@ -112,6 +118,7 @@ def _order(mailboxes: Sequence[DemoMailbox], changes_per_s: float) -> Mapping[st
     oauth = {
         "clients": {CLIENT_ID: CLIENT_SECRET},
         "users": users,
+        "people": list(NEWCOMERS.values()),
         "rotation": "new",
         "access_token_life_s": TOKEN_LIFE_S,
     }
@@ -119,9 +126,12 @@ def _order(mailboxes: Sequence[DemoMailbox], changes_per_s: float) -> Mapping[st
         api: {
             "changes_per_s": changes_per_s,
             "mailboxes": [
-                {"email": mailbox.email, "messages": mailbox.messages, "seed": mailbox.seed}
-                for mailbox in mailboxes
-                if mailbox.kind is kind
+                {"email": NEWCOMERS[kind], "messages": NEWCOMERS_MESSAGES, "seed": 0},
+                *(
+                    {"email": mailbox.email, "messages": mailbox.messages, "seed": mailbox.seed}
+                    for mailbox in mailboxes
+                    if mailbox.kind is kind
+                ),
             ],
         }
         for kind, api in APIS.items()

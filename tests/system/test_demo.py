@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -10,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from connect_rig import Browser, told
 from daemon import COMMAND
 from process_usage import family
 from servers import LOOPBACK, free_port
@@ -49,13 +52,13 @@ def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-def read_until(process: subprocess.Popen[str], wanted: str) -> None:
+def read_until(process: subprocess.Popen[str], wanted: str) -> str:
     assert process.stdout is not None
     seen = []
     for line in process.stdout:
         seen.append(line)
         if wanted in line:
-            return
+            return line
     pytest.fail(f"no {wanted!r} in:\n{''.join(seen)}")
 
 
@@ -115,6 +118,22 @@ def test_ctrl_c_removes_everything(demo: subprocess.Popen[str], tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
     assert processes_in(tmp_path) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+
+
+async def test_a_mailbox_is_connected_in_a_browser_by_what_the_demo_says(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as demo:
+        words = shlex.split(read_until(demo, "curl "))
+        headers = dict(word.split(": ") for word in words if ": " in word and word[0] != "{")
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+            content = words[words.index("-d") + 1]
+            answer = await client.post(words[-1], headers=headers, content=content)
+            browser = Browser(client=client)
+            back = await browser.connect(answer.json()["consent_url"], "you@gmail.example")
+            page = await browser.open(back.headers["location"])
+        read_until(demo, "7 waiting for their next sync")
+
+    assert told(back)["connect"] == "connected"
+    assert page.status_code == 200
 
 
 def test_a_killed_demo_leaves_no_process(demo: subprocess.Popen[str], tmp_path: Path) -> None:

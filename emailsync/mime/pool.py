@@ -8,7 +8,6 @@ to worker processes. A message that kills its worker twice is stored with its he
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from time import perf_counter
 from types import TracebackType
 from typing import Final, Self
 
@@ -23,7 +22,6 @@ MAX_THREAD_BYTES: Final = (
     8 * 1024 * 1024
 )  #: parsing holds twice the message; workers' memory is cheap
 MAX_SERVED: Final = 1_000  #: messages a worker sees before a fresh one takes over
-_LOOP_SHARE_S: Final = 0.001  #: of parsing before others get their turn
 
 
 class MimeParser:
@@ -72,18 +70,16 @@ class MimeParser:
         return [parsed[position] for position in range(len(raws))]
 
     async def _parse_usual(self, raws: Sequence[bytes]) -> dict[int, ParsedMessage]:
-        """Parse what the compiled parser takes.
+        """Parse what the compiled parser takes, one message in a round of the loop.
 
-        In each round of the loop one page has a share, however many are being parsed.
+        However many pages are being parsed, sockets are served between two messages: a statement
+        of megabytes needs dozens of rounds to reach the database, which waits for it meanwhile.
         """
         parsed: dict[int, ParsedMessage] = {}
-        share_ends = 0.0
         for position, raw in enumerate(raws):
             if len(raw) > MAX_THREAD_BYTES:
                 continue
-            if perf_counter() >= share_ends:
-                await self._rounds.next()
-                share_ends = perf_counter() + _LOOP_SHARE_S
+            await self._rounds.next()
             with suppress(Refused):
                 parsed[position] = await _parse_here(raw)
         return parsed

@@ -96,6 +96,7 @@ class Metrics:
         # The start time of each series is of no use and doubles the page.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it bare
         self.registry = CollectorRegistry()
+        self._running = dict.fromkeys(ProviderType, 0)
         self._queues = {queue: QueueStats() for queue in QueueName}
         self._jobs_metrics()
         self._store_metrics()
@@ -115,6 +116,7 @@ class Metrics:
     def job_started(self, job: SyncJob) -> None:
         """Count a run that began."""
         self._processing.labels(job.provider_type.value).inc()
+        self._running[job.provider_type] += 1
         self._move(job.queue, running=1)
 
     def job_finished(self, job: SyncJob, record: RunRecord, *, at: datetime) -> None:
@@ -122,6 +124,7 @@ class Metrics:
         provider, outcome, counts = job.provider_type.value, record.outcome, record.counts
         duration_ms = record.duration.total_seconds() * 1_000
         self._processing.labels(provider).dec()
+        self._running[job.provider_type] -= 1
         self._move(job.queue, running=-1)
         self._duration.labels(provider).observe(duration_ms)
         self._messages.labels(provider).inc(counts.created + counts.updated)
@@ -175,6 +178,10 @@ class Metrics:
     def queue_stats(self, queue: QueueName) -> QueueStats:
         """Return what one queue has done since the daemon started."""
         return self._queues[queue]
+
+    def running(self, provider_type: ProviderType) -> int:
+        """Return how many runs of a provider type are under way."""
+        return self._running[provider_type]
 
     def exposition(self) -> bytes:
         """Return the Prometheus text page, HELP and TYPE lines included."""

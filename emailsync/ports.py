@@ -16,7 +16,7 @@ from emailsync.domain.jobs import SyncJob
 from emailsync.domain.mail import Flags
 from emailsync.domain.pages import FetchedPage, PageResult, ReadyPage
 from emailsync.domain.priority import QueueName
-from emailsync.domain.quota_use import QuotaUse
+from emailsync.domain.quota_use import QuotaLevel, QuotaUse
 from emailsync.domain.runs import RunRecord
 
 
@@ -157,6 +157,9 @@ class SessionOpener(Protocol):
 
     async def test(self, account: Account) -> None:
         """Log in and out again. Raises as `open` does."""
+
+    def quota_levels(self) -> Sequence[QuotaLevel]:
+        """Return how much of our share of the provider's quotas is used, where it is counted."""
 
 
 class CredentialVault(Protocol):

@@ -1,6 +1,6 @@
 """The API on a real socket, before a real database with one account and its mail."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from emailsync.crypto import Secret, token_hash
 from emailsync.domain.access import Grant, Scope
 from emailsync.domain.accounts import Lease, ProviderType, TenantId
 from emailsync.domain.errors import StoreUnavailable
+from emailsync.domain.quota_use import QuotaLevel
 from emailsync.metrics import Metrics
 from emailsync.ports import Account
 from emailsync.providers.oauth.connector import connector
@@ -64,6 +65,10 @@ class LoginDesk:
     def open(self, *_account_and_stored: object) -> Any:
         """Is for syncing, which nobody does here."""
         raise AssertionError("the API synced an account")
+
+    def quota_levels(self) -> Sequence[QuotaLevel]:
+        """Say that half of everybody's quota is used."""
+        return [QuotaLevel(of="project", used=50, limit=100, window_s=60)]
 
     async def test(self, account: Account) -> None:
         """Note the account, and fail if a test says so."""

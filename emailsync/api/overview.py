@@ -18,6 +18,7 @@ from emailsync.api.overview_models import (
     DaemonLoad,
     Overview,
     Pace,
+    ProviderLoad,
     QueueLoad,
     RecentRun,
     RecentRuns,
@@ -26,6 +27,7 @@ from emailsync.api.overview_models import (
 from emailsync.api.provider_models import PRIORITY_NAMES
 from emailsync.config import LiveSettings
 from emailsync.domain.access import Scope
+from emailsync.domain.accounts import ProviderType
 from emailsync.domain.freshness import Activity
 from emailsync.domain.priority import QueueName, queue_of
 from emailsync.metrics import Metrics
@@ -92,6 +94,15 @@ class Overviews:
         return DaemonLoad(
             instances=self._settings.instances,
             queues=[self._queue(queue, standings) for queue in QueueName],
+            providers=[self._provider(kind) for kind in ProviderType],
+        )
+
+    def _provider(self, kind: ProviderType) -> ProviderLoad:
+        return ProviderLoad(
+            provider_type=kind,
+            running=self._metrics.running(kind),
+            concurrent=self._settings.current.limits.of(kind).concurrent,
+            quotas=list(self._reach().openers[kind].quota_levels()),
         )
 
     def _queue(self, queue: QueueName, standings: Sequence[monitor.Standing]) -> QueueLoad:

@@ -10,6 +10,7 @@ from emailsync.api.provider_models import Run
 from emailsync.domain.accounts import AccountStatus, ProviderType
 from emailsync.domain.freshness import Activity
 from emailsync.domain.priority import QueueName
+from emailsync.domain.quota_use import QuotaLevel
 from emailsync.store.monitor import AccountRun, FolderInfo, Mail, OpenCircuit, Span
 
 
@@ -47,11 +48,21 @@ class QueueLoad(BaseModel):
     average_duration_ms: float | None
 
 
+class ProviderLoad(BaseModel):
+    """How much this daemon asks of the providers of one type."""
+
+    provider_type: ProviderType
+    running: int  #: syncs under way
+    concurrent: int  #: how many may be, in all daemons together
+    quotas: list[QuotaLevel]  #: of our share of what the provider allows
+
+
 class DaemonLoad(BaseModel):
     """What the daemon that answers does."""
 
     instances: int  #: daemons that share the work
     queues: list[QueueLoad]
+    providers: list[ProviderLoad]
 
 
 class Overview(BaseModel):

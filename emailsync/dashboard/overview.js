@@ -30,7 +30,7 @@ export class Overview {
       el("div", { class: "flow tiles" }, tiles(overview)),
       columns(
         [overview.daemon && queues(overview.daemon), circuits(overview, now)],
-        [accounts(overview)],
+        [accounts(overview), overview.daemon && providers(overview.daemon)],
       ),
       recentRuns(runs.items, now, this.onlyFailed),
     );
@@ -149,6 +149,27 @@ function queues({ queues: all }) {
   }));
   const beside = el("p", { class: "quiet" }, "this daemon, since its start");
   return card("Queues", table("Queues of this daemon", headings, rows), beside);
+}
+
+function providers({ providers: all }) {
+  const headings = [["Provider", ""], ["Syncs now", "count"], ["Quota used, of our share", "half count"]];
+  const rows = all.map((provider) => ({
+    key: provider.provider_type,
+    cells: [
+      TYPES[provider.provider_type],
+      `${number(provider.running)} of ${number(provider.concurrent)}`,
+      provider.quotas.length ? provider.quotas.map((level) => quota(level, provider.provider_type)) : NOTHING,
+    ],
+  }));
+  return card("Providers", table("What providers are asked for", headings, rows));
+}
+
+function quota({ of, used, limit, window_s: windowS }, type) {
+  const what = type === "google" ? "units" : "requests";
+  const whose = of === "project" ? "all accounts" : "busiest mailbox";
+  const text = `${number(used)} of ${number(limit)} ${what} in ${duration(windowS)}`;
+  const whole = `${whose}: ${text}`;
+  return el("div", { class: "quota" }, el("span", { class: "quiet" }, whose), ` ${percent(used, limit)}`, meter(used, limit, whole), el("span", { class: "quiet second" }, text));
 }
 
 function accounts({ standings }) {

@@ -1,10 +1,11 @@
-"""What an account's runs spend of its mailbox's quota at the provider, in the provider's units.
+"""What is spent of quotas at the providers, in the provider's units: by a run, and altogether.
 
-It is stored with the outcome of a run, so that whoever holds the account next knows it.
+A run's is stored with the outcome of a run, so that whoever holds the account next knows it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,13 @@ class QuotaUse:
     earlier: Sequence[Spending] = ()  #: as stored, by whichever daemon
     is_partly_unknown: bool = False  #: a holder of the lease vanished, and what it spent with it
     units: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaLevel:
+    """How much of our share of one quota is used right now."""
+
+    of: Literal["project", "mailbox"]  #: all accounts' together, or the mailbox that used the most
+    used: int  #: requests under way and waiting ones included
+    limit: int
+    window_s: float  #: the time that the limit is for

@@ -15,17 +15,17 @@ window across a restart may hold it twice, which at half the provider's limit is
 
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 import anyio
 
 from emailsync.config import LiveSettings
 from emailsync.domain.accounts import AccountKey
 from emailsync.domain.errors import Throttled
-from emailsync.domain.quota_use import QuotaUse
+from emailsync.domain.quota_use import QuotaLevel, QuotaUse
 from emailsync.domain.retry import THROTTLE_WAIT
 from emailsync.ports import Account
 from emailsync.providers.gmail.addresses import comparable
@@ -114,6 +114,19 @@ class ProviderQuota:
             window = SlidingWindow("mailbox's", self.mailbox_limit, self._window_s)
             mailbox = self._mailboxes[name] = _Mailbox(window, self.parallel)
         return mailbox
+
+    def levels(self) -> Sequence[QuotaLevel]:
+        """Return what is used of the project's share, if it has one, and by the busiest mailbox."""
+        busiest = max((each.window.used for each in self._mailboxes.values()), default=0)
+        counted: Sequence[tuple[Literal["project", "mailbox"], int, float]] = (
+            ("project", self.project.used, self.project.limit()),
+            ("mailbox", busiest, self.mailbox_limit()),
+        )
+        return [
+            QuotaLevel(of=of, used=used, limit=int(limit), window_s=self._window_s)
+            for of, used, limit in counted
+            if math.isfinite(limit)
+        ]
 
     def _forget_idle(self) -> None:
         """Look at two mailboxes for each new one: more are forgotten than come."""

@@ -97,8 +97,13 @@ class SlidingWindow:
     @property
     def left(self) -> float:
         """The units that can be taken now, where no pause is kept."""
+        return max(0, self.limit() - self.used)
+
+    @property
+    def used(self) -> int:
+        """The units that count now: spent, under way, or waited for."""
         self._forget(anyio.current_time())
-        return max(0, self.limit() - self._spent - self._in_flight - self._queued)
+        return self._spent + self._in_flight + self._queued
 
     @property
     def is_idle(self) -> bool:

@@ -1,12 +1,13 @@
 """Opens Gmail sessions: from an account to its API client, its quota and its share of the wire."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
 
 from emailsync.config import LiveSettings
+from emailsync.domain.quota_use import QuotaLevel
 from emailsync.ports import Account, StoredMail
 from emailsync.providers.account_client import AccountClient, TokenSource
 from emailsync.providers.gmail.addresses import comparable
@@ -67,6 +68,10 @@ class GmailOpener:
     async def test(self, account: Account) -> None:
         """Ask whose mailbox it is; see SessionOpener."""
         self._owners.compare(account, await self._api(account).addresses())
+
+    def quota_levels(self) -> Sequence[QuotaLevel]:
+        """Return how much of the quotas is used; see SessionOpener."""
+        return self._quota.levels()
 
     def _api(self, account: Account) -> GmailApi:
         client = AccountClient(

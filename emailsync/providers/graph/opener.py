@@ -1,6 +1,6 @@
 """Opens sessions of Microsoft Graph: from an account's settings to its mailbox's root."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emailsync.config import LiveSettings
 from emailsync.domain.errors import Misconfigured
+from emailsync.domain.quota_use import QuotaLevel
 from emailsync.ports import Account, StoredMail
 from emailsync.providers.account_client import AccountClient, TokenSource
 from emailsync.providers.graph.addressing import (
@@ -87,6 +88,10 @@ class GraphOpener:
         if client.root == DELEGATED_ROOT:
             self._owners.compare(account, await addresses_of(client))
         await client.get(target(f"{client.root}/mailFolders/inbox", {"$select": "id"}))
+
+    def quota_levels(self) -> Sequence[QuotaLevel]:
+        """Return how much of the quotas is used; see SessionOpener."""
+        return self._quota.levels()
 
     def _client(self, account: Account) -> GraphClient:
         settings = GraphAccountSettings.read(account.settings)

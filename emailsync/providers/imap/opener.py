@@ -1,7 +1,7 @@
 """Opens IMAP sessions: from an account's settings to a logged-in connection."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -10,6 +10,7 @@ import anyio
 from emailsync.config import LiveSettings
 from emailsync.crypto import Secret
 from emailsync.domain.errors import AuthRefused, AuthUnproven, Misconfigured
+from emailsync.domain.quota_use import QuotaLevel
 from emailsync.ports import Account, StoredMail
 from emailsync.providers.imap.account_settings import AUDIENCES, ImapAccountSettings
 from emailsync.providers.imap.bodies import BodyFetcher
@@ -76,6 +77,10 @@ class ImapOpener:
             else:
                 tokens = self._tokens.of(account, AUDIENCES[settings.oauth])
                 yield await self._connected_by_token(stack, target, settings.username, tokens)
+
+    def quota_levels(self) -> Sequence[QuotaLevel]:
+        """Return none: a server counts connections, which is a sync each; see SessionOpener."""
+        return ()
 
     async def _connected_by_token(
         self, stack: AsyncExitStack, target: ImapTarget, username: str, tokens: AccountTokens

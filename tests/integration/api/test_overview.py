@@ -63,6 +63,14 @@ async def test_the_daemon_is_shown_to_an_admin_with_the_longest_wait_of_each_que
     assert 90 <= lags["high"] < 900
     assert lags["low"] == 0
     assert daemon["instances"] == 1
+    assert [(each["provider_type"], each["concurrent"]) for each in daemon["providers"]] == [
+        ("imap", 3),
+        ("google", 10),
+        ("microsoft", 8),
+    ]
+    assert daemon["providers"][1]["quotas"] == [
+        {"of": "project", "used": 50, "limit": 100, "window_s": 60}
+    ]
     assert (await overview(api, ACME))["daemon"] is None
 
 

@@ -74,6 +74,24 @@ def test_one_mailbox_that_has_spent_its_quota_does_not_hold_up_another() -> None
     run_virtually(run())
 
 
+def test_what_is_used_of_the_projects_share_and_by_the_busiest_mailbox_can_be_seen() -> None:
+    google, microsoft = google_quota(settings()), microsoft_quota(settings())
+
+    async def run() -> None:
+        await spend(google.of(an_account()), 100)
+        await spend(google.of(an_account()), 250)
+        await spend(microsoft.of(an_account()), 4)
+
+        levels = [*google.levels(), *microsoft.levels()]
+        assert [(level.of, level.used, level.limit, level.window_s) for level in levels] == [
+            ("project", 350, 600_000, 60),
+            ("mailbox", 250, 3_000, 60),
+            ("mailbox", 4, 5_000, 600),
+        ]
+
+    run_virtually(run())
+
+
 def test_all_that_ask_for_one_account_share_its_quota() -> None:
     quota, account = google_quota(settings()), an_account()
 

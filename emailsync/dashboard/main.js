@@ -87,6 +87,7 @@ function tell(text, tone) {
 }
 
 const doings = {
+  skip: async () => content.focus(), // the address names the page, so no link of this page can
   "log-out": async () => {
     await ask("session", { method: "DELETE" });
     leave("You are logged out.");

@@ -1,8 +1,8 @@
 """A unit's sandbox without systemd as process 1: run as a program, it confines itself and executes.
 
 The options are read from the unit file, so the two cannot drift apart: each one is put in force in
-the way of systemd 252, or is named in `NOT_HERE` with the reason why it is not. Needs root, as the
-service manager does.
+the way of systemd 252, or is named in `NOT_HERE` with the reason why it is not. An ordinary user,
+whom nothing has to turn into one, confines himself by all but what the kernel keeps for root.
 """
 
 import ctypes
@@ -27,6 +27,12 @@ NOT_HERE = {
     "MemoryHigh": "needs a control group", "MemoryMax": "the same", "OOMPolicy": "the same",
     "TasksMax": "the same", "IPAddressDeny": "the same",
     "RemoveIPC": "happens when the service stops",
+}  # fmt: skip
+NEEDS_ROOT = {
+    "StateDirectory", "StateDirectoryMode", "LoadCredential", "DynamicUser", "User",
+    "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices", "PrivateMounts", "PrivateIPC",
+    "ProtectHostname", "ProtectProc", "ProcSubset", "ProtectKernelTunables",
+    "ProtectControlGroups", "PrivateUsers", "CapabilityBoundingSet",
 }  # fmt: skip
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER = 0x20000, 0x4000000, 0x8000000, 0x10000000
@@ -74,17 +80,18 @@ class Confinement:
 
     def __init__(self, sandbox: Sandbox, unit: Mapping[str, Sequence[str]]) -> None:
         self.sandbox = sandbox
-        self._left = {name: values for name, values in unit.items() if name not in NOT_HERE}
+        self._is_root = os.geteuid() == 0
+        left_out = NOT_HERE.keys() | (set() if self._is_root else NEEDS_ROOT)
+        self._left = {name: values for name, values in unit.items() if name not in left_out}
 
     def take(self, name: str, *known: str) -> str:
         """Return the value of an option, which is one of the known ones; "" when it is not set.
 
         Raises:
-            NotImplementedError: the unit says what nobody taught this sandbox.
+            AssertionError: the unit says what nobody taught this sandbox.
         """
         value = " ".join(self._left.pop(name, []))
-        if value and known and value not in known:
-            raise NotImplementedError(f"{name}={value}")
+        assert not value or not known or value in known, f"teach the sandbox {name}={value}"
         return value
 
     def is_set(self, name: str) -> bool:
@@ -92,16 +99,18 @@ class Confinement:
         return self.take(name, "yes") == "yes"
 
     def refuse_unknown(self) -> None:
-        """Raise NotImplementedError for options that nobody asked for."""
-        if self._left:
-            raise NotImplementedError(f"teach the sandbox or list in NOT_HERE: {[*self._left]}")
+        """Raise AssertionError for options that nobody asked for."""
+        assert not self._left, f"teach the sandbox or list in NOT_HERE: {[*self._left]}"
 
     def enter(self) -> None:
         """Put everything in force, in an order in which each step is still permitted."""
         filters = self.system_call_filters()
-        self.file_systems()
+        if self._is_root:
+            self.file_systems()
         self.limits()
-        self.user()
+        if self._is_root:
+            self.user()
+            self.capabilities()
         self.privileges()
         self.refuse_unknown()
         for apply in filters:
@@ -169,12 +178,15 @@ class Confinement:
             Path("/proc/self/uid_map").write_text(f"{self.sandbox.uid} {self.sandbox.uid} 1")
             Path("/proc/self/gid_map").write_text(f"{self.sandbox.gid} {self.sandbox.gid} 1")
 
-    def privileges(self) -> None:
-        """CapabilityBoundingSet, AmbientCapabilities, NoNewPrivileges."""
+    def capabilities(self) -> None:
+        """CapabilityBoundingSet."""
         if not self.take("CapabilityBoundingSet"):
             for capability in range(64):
                 if libc.prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
                     _check(libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0), "PR_CAPBSET_DROP")
+
+    def privileges(self) -> None:
+        """AmbientCapabilities, NoNewPrivileges."""
         assert not self.take("AmbientCapabilities"), "whoever becomes another user has none"
         if self.is_set("NoNewPrivileges"):
             _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")

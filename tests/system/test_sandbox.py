@@ -19,8 +19,7 @@ from installation import Installation, new_installation
 from sandbox import Sandbox
 from servers import folder_of, ordinary_user
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can confine as systemd does")
-
+ROOT = os.geteuid() == 0
 MESSAGES = 120
 #: The compiled parser refuses it, so a worker process has to be started inside the sandbox.
 UNUSUAL = b"Subject: odd\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\nno parts\r\n"
@@ -75,6 +74,7 @@ REFUSED_AS = {
     "another owner": 1,
     "a device": 2,  # ENOENT
 }
+NEED_ROOT = {"write /etc", "see other processes", "see homes", "a device"}  #: to be refused so
 
 
 SECRETS = {
@@ -137,7 +137,7 @@ def hand_over(folder: Path, name: str, secret: str) -> None:
     """Write a credential as newer systemds do: root's, its ACL showing as a group's permission."""
     folder.mkdir(mode=0o755, exist_ok=True)
     (folder / name).write_text(secret)
-    os.chown(folder / name, 0, ordinary_user().gid)
+    os.chown(folder / name, 0 if ROOT else -1, ordinary_user().gid)
     (folder / name).chmod(0o440)
 
 
@@ -152,7 +152,9 @@ def test_the_sandbox_refuses_what_the_unit_forbids(confined: Confined) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == REFUSED_AS
+    expected = {name: REFUSED_AS[name] for name in REFUSED_AS if ROOT or name not in NEED_ROOT}
+    answers = json.loads(done.stdout)
+    assert {name: answers[name] for name in expected} == expected
 
 
 async def test_the_daemon_syncs_a_mailbox_inside_the_sandbox(

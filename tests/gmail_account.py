@@ -3,9 +3,10 @@
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -180,6 +181,37 @@ def snapshot_of(mailbox: GmailMailbox) -> Snapshot:
     )
 
 
+def gmail_rig(
+    database_url: str,
+    base_url: str,
+    settings: LiveSettings,
+    *,
+    user: str,
+    token: str,
+    key_file: Path,
+) -> AbstractAsyncContextManager[SyncRig]:
+    """Make an account of a user's mailbox, whose access token is good for long."""
+    row = AccountRow(
+        provider_type=ProviderType.GOOGLE,
+        email_address=user,
+        settings={},
+        credentials={
+            "refresh_token": Secret("1//of-the-user"),
+            "access_token": Secret(token),
+            "expires_at": Secret("2100-01-01T00:00:00+00:00"),
+        },
+        endpoint=base_url.removeprefix("http://"),
+    )
+    return sync_rig(database_url, row, settings=settings, key_file=key_file)
+
+
+def gmail_settings(base_url: str, **sections: Any) -> LiveSettings:
+    """Return settings by which Gmail is at that address, with no quota of ours unless told so."""
+    google = GoogleOAuthSettings(api_url=base_url)
+    sections = {"limits": LimitsSettings(google=PLENTY), **sections}
+    return LiveSettings(Settings(oauth=OAuthSettings(google=google), **sections))
+
+
 @asynccontextmanager
 async def gmail_account(
     database_url: str,
@@ -194,25 +226,12 @@ async def gmail_account(
     mailbox = emulator.ledger.add_mailbox(OWNER, seed=7)
     wire = Wire(emulator.app)
     async with serve(wire) as base_url:
-        settings = LiveSettings(
-            Settings(
-                limits=LimitsSettings(google=limits),
-                oauth=OAuthSettings(google=GoogleOAuthSettings(api_url=base_url)),
-                store=store or StoreSettings(),
-            )
+        settings = gmail_settings(
+            base_url, limits=LimitsSettings(google=limits), store=store or StoreSettings()
         )
-        row = AccountRow(
-            provider_type=ProviderType.GOOGLE,
-            email_address=OWNER,
-            settings={},
-            credentials={
-                "refresh_token": Secret("1//owner"),
-                "access_token": Secret(TOKEN),
-                "expires_at": Secret("2100-01-01T00:00:00+00:00"),
-            },
-            endpoint=base_url.removeprefix("http://"),
-        )
-        async with sync_rig(database_url, row, settings=settings, key_file=key_file) as rig:
+        async with gmail_rig(
+            database_url, base_url, settings, user=OWNER, token=TOKEN, key_file=key_file
+        ) as rig:
             yield GmailAccount(
                 rig.job, rig.run_job, rig.connection, emulator, mailbox, settings, wire
             )

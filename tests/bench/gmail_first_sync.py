@@ -9,47 +9,34 @@ wall time of a pair of runs, each into a new database, since machines have good 
 
 import argparse
 import asyncio
-import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import uvloop
 
 from dovecot import DovecotServer, running_dovecot
-from emailsync.config import (
-    GoogleLimits,
-    GoogleOAuthSettings,
-    LimitsSettings,
-    LiveSettings,
-    OAuthSettings,
-    Settings,
-)
-from emailsync.crypto import Secret
-from emailsync.domain.accounts import ProviderType
 from emailsync.emulators.mail_generator import generate
 from emailsync.store.migrations import migrate
+from gmail_account import gmail_rig, gmail_settings
 from postgres import PostgresCluster, running_cluster
+from provider_process import running_providers
 from sync_harness import synced_account
-from sync_rig import AccountRow, SyncRig, sync_rig
+from sync_rig import SyncRig
 
 SEED = 20_000
 USER = "bench@example.com"
 TOKEN = "ya29.bench"
-NO_QUOTA = GoogleLimits(
-    user_units_per_minute=1_000_000, project_units_per_minute=1_000_000_000, utilisation=1
-)
 
 
-@contextmanager
-def gmail_host(messages: int, latency_s: float) -> Iterator[str]:
-    """Serve a mailbox in a process of its own; yield its URL."""
-    order = {
+def gmail_order(messages: int, latency_s: float) -> Mapping[str, Any]:
+    """Return what `provider_host` is to serve."""
+    return {
         "tokens": {TOKEN: USER},
         "latency_s": latency_s,
         "gmail": {
@@ -57,36 +44,6 @@ def gmail_host(messages: int, latency_s: float) -> Iterator[str]:
             "mailboxes": [{"email": USER, "messages": messages, "seed": SEED, "keep": True}],
         },
     }
-    command = [sys.executable, "-m", "emailsync.emulators.provider_host"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(order).encode() + b"\n")
-        process.stdin.flush()
-        yield json.loads(process.stdout.readline())["gmail"]
-        process.stdin.close()
-
-
-def gmail_rig(
-    database_url: str, base_url: str, folder: Path
-) -> AbstractAsyncContextManager[SyncRig]:
-    """Return the account of the emulated mailbox."""
-    settings = Settings(
-        limits=LimitsSettings(google=NO_QUOTA),
-        oauth=OAuthSettings(google=GoogleOAuthSettings(api_url=base_url)),
-    )
-    row = AccountRow(
-        provider_type=ProviderType.GOOGLE,
-        email_address=USER,
-        settings={},
-        credentials={
-            "refresh_token": Secret("1//bench"),
-            "access_token": Secret(TOKEN),
-            "expires_at": Secret("2100-01-01T00:00:00+00:00"),
-        },
-        endpoint=base_url,
-    )
-    return sync_rig(database_url, row, settings=LiveSettings(settings), key_file=folder / "keys")
 
 
 async def timed(rig: AbstractAsyncContextManager[SyncRig], messages: int) -> float:
@@ -117,7 +74,10 @@ def measure(
                     url, mailbox, host=mailbox.host, port=mailbox.port, key_file=folder / "keys"
                 )
             else:
-                rig = gmail_rig(url, base_url, folder)
+                settings = gmail_settings(base_url)
+                rig = gmail_rig(
+                    url, base_url, settings, user=USER, token=TOKEN, key_file=folder / "keys"
+                )
             seconds.append(uvloop.run(timed(rig, messages)))
         cluster.drop_database(database)
         print(f"{provider}: {messages / seconds[-1]:,.0f} messages/s", file=sys.stderr)
@@ -134,14 +94,13 @@ def main() -> None:
     with (
         running_dovecot() as server,
         running_cluster() as cluster,
-        gmail_host(options.messages, options.latency_ms / 1000) as base_url,
+        running_providers(gmail_order(options.messages, options.latency_ms / 1000)) as providers,
     ):
+        url = providers.urls["gmail"]
         server.mailbox(USER).deliver(
             generate(SEED, index, recipient=USER) for index in range(options.messages)
         )
-        pairs = [
-            measure(cluster, server, base_url, options.messages) for _ in range(options.rounds)
-        ]
+        pairs = [measure(cluster, server, url, options.messages) for _ in range(options.rounds)]
     ratios = [imap_s / gmail_s for imap_s, gmail_s in pairs]
     print(f"first sync of {options.messages:,} messages, median of {options.rounds} runs")
     for name, column in (("imap", 0), ("gmail", 1)):

@@ -17,13 +17,8 @@ from statistics import median
 
 from daemon import COMMAND
 from dovecot import DovecotServer, running_dovecot
-from dovecot_mailbox import DovecotMailbox
-from emailsync.commands.installation import opened_installation
-from emailsync.crypto import Secret
-from emailsync.domain.accounts import ProviderType, TenantId
 from emailsync.emulators.mail_generator import generate
-from emailsync.settings_file import load
-from emailsync.store.accounts import NewAccount
+from imap_accounts import add_accounts
 from installation import Installation, new_installation
 from measured import RunFailedError, run_measured
 from postgres import running_cluster
@@ -79,27 +74,7 @@ def _prepare(
         )
     if (done := installation.run("migrate")).returncode:
         raise RunFailedError(done.stderr)
-    asyncio.run(_add_accounts(installation.settings_file, [server.mailbox(user) for user in users]))
-
-
-async def _add_accounts(settings_file: Path, mailboxes: Sequence[DovecotMailbox]) -> None:
-    """Add them as `account add` does, without starting a process for each."""
-    async with opened_installation(load(settings_file, {})) as opened:
-        for mailbox in mailboxes:
-            await opened.accounts.add(
-                NewAccount(
-                    tenant_id=TenantId(mailbox.user),
-                    provider_type=ProviderType.IMAP,
-                    email_address=mailbox.user,
-                    settings={
-                        "host": mailbox.host,
-                        "port": mailbox.port,
-                        "security": "none",
-                        "username": mailbox.user,
-                    },
-                    credentials={"password": Secret(mailbox.password)},
-                )
-            )
+    asyncio.run(add_accounts(installation, [(user, server.mailbox(user)) for user in users]))
 
 
 def _noop_cost_s(installation: Installation, accounts: int) -> float:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import anyio
 import httpx
@@ -16,13 +15,13 @@ from emailsync.api.auth import Gate
 from emailsync.api.endpoints import Access, Table
 from emailsync.api.health import HealthPages
 from emailsync.api.server import bind, build_api, serve
+from emailsync.api.sessions import Sessions
 from emailsync.crypto import Secret
 from emailsync.domain.access import Grant
-from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
-from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority
 from emailsync.domain.runs import Outcome, RunRecord, RunResult, SyncCounts
 from emailsync.metrics import Metrics
+from jobs import job_of
 
 TOKENS = ("first-token", "second-token")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -52,7 +51,9 @@ async def no_other_token(_sha256: bytes) -> Grant | None:
 
 
 def gate(*tokens: str) -> Gate:
-    return Gate([Secret(token) for token in tokens], no_other_token, SettableClock())
+    clock = SettableClock()
+    sessions = Sessions(clock, is_secure=False)
+    return Gate([Secret(token) for token in tokens], no_other_token, clock, sessions)
 
 
 @asynccontextmanager
@@ -73,19 +74,7 @@ def daemon() -> Daemon:
 
 
 def finish_a_run(metrics: Metrics) -> None:
-    job = SyncJob(
-        key=AccountKey(TenantId("t"), AccountId(UUID(int=1))),
-        provider_type=ProviderType.IMAP,
-        endpoint="mail.example:993",
-        priority=Priority.NORMAL,
-        weight=1,
-        epoch=1,
-        attempt=1,
-        crashes=0,
-        auth_refusals=0,
-        due_at=NOW,
-        last_synced_at=None,
-    )
+    job = job_of("acme", priority=Priority.NORMAL)
     record = RunRecord(
         started_at=NOW,
         duration=timedelta(milliseconds=1_500),

@@ -1,16 +1,12 @@
 """Reloads while the daemon is busy: whatever they change, each job runs once and to its end."""
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from dovecot import DovecotServer
-from dovecot_mailbox import DovecotMailbox
-from emailsync.crypto import KeyRing, Secret
-from emailsync.domain.accounts import ProviderType, TenantId
 from emailsync.emulators.mail_generator import generate
-from emailsync.store.accounts import AccountStore, NewAccount
-from emailsync.store.database import open_database
+from imap_accounts import add_accounts
 from installation import Installation
 
 ACCOUNTS = 40
@@ -29,27 +25,6 @@ LEFT JOIN sync_runs AS runs
     ON runs.tenant_id = account.tenant_id AND runs.provider_id = account.id
 GROUP BY account.tenant_id, account.id
 """
-
-
-async def add_accounts(installation: Installation, mailboxes: Sequence[DovecotMailbox]) -> None:
-    """Add them all in one go; the command would take a second for each."""
-    keys = KeyRing.load(installation.folder / "keys")
-    async with open_database(installation.database_url, pool_max=2) as database:
-        for number, mailbox in enumerate(mailboxes):
-            await AccountStore(database, keys).add(
-                NewAccount(
-                    tenant_id=TenantId(f"tenant-{number % TENANTS}"),
-                    provider_type=ProviderType.IMAP,
-                    email_address=mailbox.user,
-                    settings={
-                        "host": mailbox.host,
-                        "port": mailbox.port,
-                        "security": "none",
-                        "username": mailbox.user,
-                    },
-                    credentials={"password": Secret(mailbox.password)},
-                )
-            )
 
 
 def limits(number: int) -> Mapping[str, Any]:
@@ -73,7 +48,9 @@ async def test_twenty_reloads_while_it_syncs_lose_no_job_and_double_none(
     mailboxes = [dovecot.mailbox(f"reload{number}@load.test") for number in range(ACCOUNTS)]
     for mailbox in mailboxes:
         mailbox.deliver(generate(5, n, recipient=mailbox.user) for n in range(MESSAGES))
-    await add_accounts(installation, mailboxes)
+    await add_accounts(
+        installation, [(f"tenant-{n % TENANTS}", mailbox) for n, mailbox in enumerate(mailboxes)]
+    )
     installation.configure(limits(0))
 
     async with installation.daemon() as daemon:

@@ -2,15 +2,14 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import pytest
 
-from emailsync.domain.accounts import AccountId, AccountKey, ProviderType, TenantId
-from emailsync.domain.jobs import SyncJob
+from emailsync.domain.accounts import ProviderType
 from emailsync.domain.priority import Priority, QueueName
 from emailsync.domain.runs import Outcome, RunRecord, RunResult, SyncCounts
 from emailsync.metrics import Metrics, StoreGauges
+from jobs import job_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ASKED_FOR = [
@@ -29,22 +28,6 @@ ASKED_FOR = [
 ]
 
 
-def a_job(provider_type: ProviderType = ProviderType.IMAP) -> SyncJob:
-    return SyncJob(
-        key=AccountKey(TenantId("tenant-x"), AccountId(UUID(int=7))),
-        provider_type=provider_type,
-        endpoint="mail.tenant-x.example:993",
-        priority=Priority.HIGH,
-        weight=1,
-        epoch=1,
-        attempt=1,
-        crashes=0,
-        auth_refusals=0,
-        due_at=NOW,
-        last_synced_at=None,
-    )
-
-
 def a_record(result: RunResult, *, error_class: str | None = None, seconds: float = 1) -> RunRecord:
     return RunRecord(
         started_at=NOW,
@@ -56,8 +39,8 @@ def a_record(result: RunResult, *, error_class: str | None = None, seconds: floa
 
 
 def run(metrics: Metrics, record: RunRecord) -> None:
-    metrics.job_started(a_job())
-    metrics.job_finished(a_job(), record, at=NOW)
+    metrics.job_started(job_of("tenant-x"))
+    metrics.job_finished(job_of("tenant-x"), record, at=NOW)
 
 
 @pytest.mark.parametrize(("name", "kind"), ASKED_FOR)
@@ -88,9 +71,9 @@ def test_a_finished_run_is_counted_under_the_plain_names() -> None:
 def test_a_job_waits_in_its_priority_until_it_leaves_the_queue() -> None:
     metrics = Metrics()
 
-    metrics.job_queued(a_job())
-    metrics.job_queued(a_job())
-    metrics.job_unqueued(a_job())
+    metrics.job_queued(job_of("tenant-x"))
+    metrics.job_queued(job_of("tenant-x"))
+    metrics.job_unqueued(job_of("tenant-x"))
 
     assert 'sync_jobs_queued{priority="high"} 1.0' in metrics.exposition().decode()
 
@@ -165,7 +148,7 @@ def test_a_database_that_is_away_shows_until_it_is_read_again() -> None:
 def test_no_label_names_a_tenant_an_account_or_its_server() -> None:
     metrics = Metrics()
 
-    metrics.job_queued(a_job())
+    metrics.job_queued(job_of("tenant-x"))
     run(metrics, a_record(RunResult.FAILED, error_class="Unreachable"))
 
     assert "tenant-x" not in metrics.exposition().decode()

@@ -1,15 +1,14 @@
 """The emulated Gmail in a process of its own, spoken to by HTTP only."""
 
 import base64
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
 import httpx
 import pytest
+
+from provider_process import running_providers
 
 OWNER = "owner@example.com"
 MAILBOX = f"/_control/mailboxes/{OWNER}"
@@ -27,18 +26,11 @@ ORDER = {
 @pytest.fixture
 def gmail() -> Iterator[httpx.Client]:
     """A client of a Gmail that was started by one line of orders."""
-    command = [sys.executable, "-m", "emailsync.emulators.provider_host"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(ORDER).encode() + b"\n")
-        process.stdin.flush()
-        base_url = json.loads(process.stdout.readline())["gmail"]
+    with running_providers(ORDER) as providers:
         headers = {"Authorization": "Bearer ya29.owner"}
-        with httpx.Client(base_url=base_url, headers=headers, trust_env=False) as client:
+        url = providers.urls["gmail"]
+        with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
             yield client
-        process.stdin.close()
-        assert process.wait(10) == 0
 
 
 def perform(gmail: httpx.Client, operation: str, **arguments: Any) -> Any:

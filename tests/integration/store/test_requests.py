@@ -38,6 +38,16 @@ async def add_low(connection: Connection, **columns: Any) -> AccountKey:
     return await add_account(connection, sync_priority=4, next_sync_at=LATER, **columns)
 
 
+@pytest.fixture
+async def asked_for(
+    accounts: AccountStore, store: PostgresLeaseStore, connection: Connection
+) -> SyncJob:
+    """The claimed job of an account that somebody asked for and that was not due."""
+    await accounts.request_sync(await add_low(connection))
+    (job,) = await store.claim(REQUESTED)
+    return job
+
+
 async def test_what_was_asked_for_is_claimed_first_asked_first_and_belongs_in_high(
     accounts: AccountStore, store: PostgresLeaseStore, connection: Connection
 ) -> None:
@@ -58,47 +68,39 @@ async def test_what_was_asked_for_is_claimed_first_asked_first_and_belongs_in_hi
 
 
 async def test_a_request_is_answered_when_its_run_begins(
-    accounts: AccountStore, store: PostgresLeaseStore, connection: Connection
+    store: PostgresLeaseStore, asked_for: SyncJob
 ) -> None:
-    key = await add_low(connection)
-    await accounts.request_sync(key)
-    (job,) = await store.claim(REQUESTED)
-
-    await store.admit(job)
-    await finish(store, job)
+    await store.admit(asked_for)
+    await finish(store, asked_for)
 
     assert await store.claim(REQUESTED) == []
 
 
 async def test_who_asks_during_a_run_gets_another_one_and_the_daemons_hear_of_it(
-    accounts: AccountStore, store: PostgresLeaseStore, connection: Connection
+    accounts: AccountStore,
+    store: PostgresLeaseStore,
+    connection: Connection,
+    asked_for: SyncJob,
 ) -> None:
     """The run may have looked at the inbox already."""
-    key = await add_low(connection)
-    await accounts.request_sync(key)
-    (job,) = await store.claim(REQUESTED)
-    await store.admit(job)
-    await accounts.request_sync(key)
+    await store.admit(asked_for)
+    await accounts.request_sync(asked_for.key)
     heard: list[str] = []
     await connection.add_listener("emailsync_wake", lambda *told: heard.append(told[3]))
 
-    await finish(store, job)
+    await finish(store, asked_for)
 
     await connection.execute("SELECT 1")
     assert len(heard) == 1
-    assert [job.key for job in await store.claim(REQUESTED)] == [key]
+    assert [job.key for job in await store.claim(REQUESTED)] == [asked_for.key]
 
 
 async def test_a_request_outlives_the_daemon_that_took_it(
-    accounts: AccountStore, store: PostgresLeaseStore, connection: Connection
+    store: PostgresLeaseStore, asked_for: SyncJob
 ) -> None:
-    key = await add_low(connection)
-    await accounts.request_sync(key)
-    (job,) = await store.claim(REQUESTED)
+    await store.release([asked_for.lease])
 
-    await store.release([job.lease])
-
-    assert [job.key for job in await store.claim(REQUESTED)] == [key]
+    assert [job.key for job in await store.claim(REQUESTED)] == [asked_for.key]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from emailsync.domain.accounts import TenantId
 from emailsync.domain.errors import Misconfigured, StoreUnavailable
 from emailsync.housekeeping import keep_counting, keep_tidy, watch_disk, watch_event_loop
 from emailsync.metrics import Metrics
+from emailsync.providers.imap.discovery import ImapServers, imap_servers
 from emailsync.providers.oauth.connector import Connector, connector
 from emailsync.scheduling.live_pipeline import LivePipeline
 from emailsync.sd_notify import ServiceManager
@@ -154,7 +155,8 @@ class Daemon:
             )
             shared = await stack.enter_async_context(self._database.share(API_CONNECTIONS))
             redeemer = await stack.enter_async_context(connector(self._live, self._clock))
-            self._backend = self._backend_on(shared, syncing, redeemer)
+            servers = await stack.enter_async_context(imap_servers(self._settings.imap))
+            self._backend = self._backend_on(shared, syncing, redeemer, servers)
             await self._sync(url, self._database, syncing)
             self._backend = self._database = None
 
@@ -200,7 +202,9 @@ class Daemon:
             group.cancel_scope.cancel()
         self._pipeline = None
 
-    def _backend_on(self, shared: Database, syncing: Syncing, redeemer: Connector) -> Backend:
+    def _backend_on(
+        self, shared: Database, syncing: Syncing, redeemer: Connector, servers: ImapServers
+    ) -> Backend:
         return Backend(
             accounts=AccountStore(shared, self._keys),
             tenants=TenantStore(shared, self._live),
@@ -211,6 +215,7 @@ class Daemon:
             monitor=Monitor(shared),
             flows=ConnectFlows(shared, self._keys),
             connector=redeemer,
+            servers=servers,
             openers=syncing.openers,
         )
 

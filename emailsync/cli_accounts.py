@@ -75,10 +75,15 @@ def account_add(
     tenant: Tenant,
     kind: Kind,
     email: Annotated[str, typer.Option(help="The mailbox's address.", callback=utf8)],
-    host: Annotated[str | None, typer.Option(help="The IMAP server.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="The IMAP server; by default that of the address, if it is known."),
+    ] = None,
     port: Annotated[int | None, typer.Option(help="993, or 143 for starttls and none.")] = None,
     security: Protection = Security.TLS,
-    username: Annotated[str | None, typer.Option(help="By default the address.")] = None,
+    username: Annotated[
+        str | None, typer.Option(help="By default the address, or what the server wants.")
+    ] = None,
     password_stdin: PasswordStdin = False,
     oauth: TokenIssuer = None,
     refresh_token_stdin: RefreshTokenStdin = False,
@@ -89,7 +94,8 @@ def account_add(
 ) -> None:
     """Add an account; its login is tried first."""
     with plain_errors():
-        server = ImapServer(host=host, port=port, security=security, username=username or email)
+        username = username or (email if host else None)
+        server = ImapServer(host=host, port=port, security=security, username=username)
         way = TokenWay(oauth=oauth, application=application, directory=directory)
         account_settings = settings_of(kind, server, way)
         wanted = NewAccount(

@@ -290,6 +290,7 @@ class ImapSettings(Section):
     allowed_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (143, 993)
     allow_private_hosts: bool = False
     ca_file: Path | None = None
+    autoconfig: bool = False  #: whether domains are asked for the servers of their addresses
 
 
 class RetentionSettings(Section):

@@ -24,6 +24,7 @@ from emailsync.domain.errors import StoreUnavailable
 from emailsync.domain.quota_use import QuotaLevel
 from emailsync.metrics import Metrics
 from emailsync.ports import Account
+from emailsync.providers.imap.discovery import ImapServers
 from emailsync.providers.oauth.connector import connector
 from emailsync.store.accounts import AccountStore
 from emailsync.store.connect_flows import ConnectFlows
@@ -143,6 +144,7 @@ async def api_rig(url: str) -> AsyncIterator[ApiRig]:
             monitor=Monitor(database),
             flows=ConnectFlows(database, KEYS),
             connector=redeemer,
+            servers=ImapServers(None),
             openers=dict.fromkeys(ProviderType, desk),
         )
         rig = ApiRig(mail=mail, url="", backend=backend, table=(), desk=desk)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from emailsync.domain.accounts import ProviderType
 from emailsync.ports import SessionOpener
+from emailsync.providers.imap.discovery import ImapServers
 from emailsync.providers.oauth.connector import Connector
 from emailsync.store.accounts import AccountStore
 from emailsync.store.connect_flows import ConnectFlows
@@ -30,6 +31,7 @@ class Backend:
     monitor: Monitor
     flows: ConnectFlows
     connector: Connector
+    servers: ImapServers
     openers: Mapping[ProviderType, SessionOpener]
 
 

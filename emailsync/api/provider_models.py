@@ -1,7 +1,7 @@
 """What is sent and shown of accounts. No secret is ever shown, not even that there is one."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, Field, RootModel, SecretStr
@@ -35,12 +35,15 @@ Permission = Literal["delegated", "application"]
 
 
 class ImapServer(Sent):
-    """Where an IMAP mailbox is, and how it is opened: by a password, or with `oauth` by tokens."""
+    """Where an IMAP mailbox is, and how it is opened: by a password, or with `oauth` by tokens.
 
-    host: Host
-    port: Port
-    security: Security
-    username: Line
+    Without a host, the server of the address is looked for.
+    """
+
+    host: Host | None = None
+    port: Port | None = None
+    security: Security | None = None
+    username: Line | None = None
     oauth: Issuer | None = None
     auth: GoogleAuth | None = None
     permission: Permission | None = None
@@ -82,7 +85,7 @@ class NewImapAccount(Sent):
     provider_type: Literal[ProviderType.IMAP]
     tenant_id: TenantText
     email_address: Address
-    settings: ImapServer
+    settings: ImapServer = ImapServer()
     credentials: Credentials
 
 
@@ -106,14 +109,10 @@ class NewMicrosoftAccount(Sent):
     credentials: Credentials = Credentials()
 
 
-class NewProvider(
-    RootModel[
-        Annotated[
-            NewImapAccount | NewGoogleAccount | NewMicrosoftAccount,
-            Field(discriminator="provider_type"),
-        ]
-    ]
-):
+NewAccountOfAnyType: TypeAlias = NewImapAccount | NewGoogleAccount | NewMicrosoftAccount
+
+
+class NewProvider(RootModel[Annotated[NewAccountOfAnyType, Field(discriminator="provider_type")]]):
     """An account to be added."""
 
 

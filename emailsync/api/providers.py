@@ -24,6 +24,7 @@ from emailsync.api.problems import MEDIA_TYPE, Fault, Refused, not_found
 from emailsync.api.provider_models import (
     ExplainedProvider,
     LoginTest,
+    NewAccountOfAnyType,
     NewProvider,
     ProviderChange,
     ProviderConfig,
@@ -123,7 +124,7 @@ class Providers:
             raise Refused(
                 403, "This token is another tenant's: it cannot add accounts to this one."
             )
-        settings = new.settings.model_dump(mode="json", exclude_none=True)
+        settings = await self._settings_of(new)
         credentials = new.credentials.secrets()
         _check(new.provider_type, settings, credentials)
         _keep_to_consent(call.grant, new.provider_type, before={}, after=settings)
@@ -145,6 +146,21 @@ class Providers:
             raise not_found()
         location = {"Location": f"/providers/{key.account_id}"}
         return reply(self._shown(account), 201, headers=location)
+
+    async def _settings_of(self, new: NewAccountOfAnyType) -> dict[str, Any]:
+        """Return the settings of a new account, its server found if it names none."""
+        given = new.settings.model_dump(mode="json", exclude_none=True)
+        if new.provider_type is not ProviderType.IMAP:
+            return given
+        if "host" in given:
+            return {"username": new.email_address} | given
+        if where := next((name for name in ("port", "security") if name in given), None):
+            raise _wrong_settings(where, "needs a host beside it")
+        try:
+            found = await self._reach().servers.find(new.email_address, oauth=given.get("oauth"))
+        except Misconfigured as error:
+            raise _wrong_settings("host", str(error)) from None
+        return found.settings() | given
 
     async def show(self, call: PlainProviderCall) -> Response:
         """Return an account."""
@@ -300,6 +316,11 @@ def _check(
         advice = "none at all" if needed is None else f"{needed} and nothing else"
         faults = [Fault(where="body.credentials", detail=f"this account takes {advice}")]
         raise Refused(422, "Correct the credentials.", faults=faults)
+
+
+def _wrong_settings(name: str, detail: str) -> Refused:
+    faults = [Fault(where=f"body.settings.{name}", detail=detail)]
+    return Refused(422, "Correct the settings.", faults=faults)
 
 
 def _keep_to_consent(

@@ -9,7 +9,7 @@ from uuid import uuid4
 from emailsync.api.explaining import reasons
 from emailsync.commands.installation import Installation, opened_installation
 from emailsync.commands.logins import is_sent_in_clear, try_login
-from emailsync.commands.new_account import option_of
+from emailsync.commands.new_account import option_of, with_server
 from emailsync.commands.output import Answer, CommandFailed, ExitCode, complain
 from emailsync.config import Settings
 from emailsync.crypto import Secret
@@ -30,6 +30,7 @@ WIDE: Final = 120  #: columns of a terminal that has room for everything
 
 async def add(new: NewAccount, settings: Settings, answer: Answer, *, test: bool) -> int:
     """Add an account; with `test` only if its login works."""
+    new = await with_server(new, settings.imap)
     if new.provider_type is ProviderType.IMAP and is_sent_in_clear(new.settings):
         complain(
             f"warning: with --security none the password crosses the network to "

@@ -146,6 +146,29 @@ def test_the_same_account_twice_is_refused_and_so_is_one_without_a_secret(
     assert "--password-stdin" in wrong_secret.stderr
 
 
+def test_an_account_of_a_large_provider_needs_no_host(installation: Installation) -> None:
+    words = ("account", "add", "--tenant", "t", "--type", "imap", "--no-test")
+
+    added = installation.run(*words, "--email", "a@web.de", "--password-stdin", stdin="x\n")
+    tokens = installation.run(
+        *words, "--email", "a@b.example", "--oauth", "google", "--refresh-token-stdin", stdin="x\n"
+    )
+
+    assert (added.returncode, tokens.returncode) == (0, 0), added.stderr + tokens.stderr
+    listed = json.loads(installation.run("account", "list", "--json").stdout)
+    settings = {each["email_address"]: each["settings"] for each in listed}
+    at_port = {"port": 993, "security": "tls"}
+    assert settings == {
+        "a@web.de": {"host": "imap.web.de", "username": "a", **at_port},
+        "a@b.example": {
+            "host": "imap.gmail.com",
+            "username": "a@b.example",
+            "oauth": "google",
+            **at_port,
+        },
+    }
+
+
 def test_logs_and_answers_do_not_mix(installation: Installation, mailbox: DovecotMailbox) -> None:
     installation.add_account(mailbox)
 

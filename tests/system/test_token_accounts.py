@@ -228,6 +228,8 @@ def test_a_token_that_opens_nothing_or_another_mailbox_is_refused_and_nothing_is
         (["--type", "imap", "--host", "h", "--refresh-token-stdin"], "--password-stdin"),
         (["--type", "imap", "--oauth", "google", "--password-stdin"], "--refresh-token-stdin"),
         (["--type", "imap", "--oauth", "yahoo", "--password-stdin"], "google"),
+        (["--type", "imap", "--password-stdin"], "--host"),
+        (["--type", "imap", "--port", "993", "--password-stdin"], "--host"),
     ],
 )
 def test_words_that_do_not_go_together_are_wrong_usage(

@@ -47,6 +47,30 @@ async def test_an_added_account_is_due_at_once_and_shown_without_its_secret(
     assert "credentials" not in shown.json()
 
 
+async def test_an_account_of_a_large_provider_needs_no_host(api: ApiRig) -> None:
+    new = {**NEW, "email_address": "bob@icloud.com"}
+    del new["settings"]
+
+    added = await api.ask("POST", "/providers", json=new)
+    named = await api.ask(
+        "POST",
+        "/providers",
+        json={**NEW, "email_address": "c@gmx.net", "settings": {"username": "7"}},
+    )
+    no_password = await api.ask(
+        "POST", "/providers", json={**NEW, "email_address": "c@outlook.com", "settings": {}}
+    )
+
+    assert added.json()["settings"] == {
+        "host": "imap.mail.me.com",
+        "port": 993,
+        "security": "tls",
+        "username": "bob",
+    }
+    assert named.json()["settings"]["username"] == "7"
+    assert "in a browser" in refused(no_password, 422)["errors"][0]["detail"]
+
+
 async def test_a_tenants_token_opens_no_mailbox_by_our_own_registration(api: ApiRig) -> None:
     """It opens the mailboxes of all tenants: an address would do to read another one's mail."""
     by_application = {"oauth": "microsoft", "permission": "application", "tenant": "d-1"}
@@ -63,7 +87,9 @@ async def test_a_tenants_token_opens_no_mailbox_by_our_own_registration(api: Api
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
-        ({"settings": {}}, "body.imap.settings.host"),
+        ({"settings": {}}, "body.settings.host"),
+        ({"settings": {"port": 993}}, "body.settings.port"),
+        ({"settings": {"host": "h"}}, "body.settings"),
         ({"settings": {**SETTINGS, "port": "993"}}, "body.imap.settings.port"),
         ({"settings": {**SETTINGS, "port": 65_536}}, "body.imap.settings.port"),
         ({"settings": {**SETTINGS, "security": "none at all"}}, "body.imap.settings.security"),

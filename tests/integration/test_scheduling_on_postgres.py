@@ -41,12 +41,14 @@ class Syncs:
         self.started: Counter[AccountKey] = Counter()
         self.running: set[AccountKey] = set()
         self.overlaps = 0
+        self.may_go_on = anyio.Event()
 
     async def __call__(self, job: SyncJob, _progress: Progress) -> bool:
         self.overlaps += job.key in self.running
         self.running.add(job.key)
         self.started[job.key] += 1
         try:
+            await self.may_go_on.wait()
             await anyio.sleep(0.02)
         finally:
             self.running.discard(job.key)
@@ -56,7 +58,7 @@ class Syncs:
 def settings() -> Settings:
     return settings_of(
         email_sync={"batch_size": 10, "stagger_ms": 0},
-        cluster={"lease_s": 3, "heartbeat_s": 1},
+        cluster={"lease_s": 30, "heartbeat_s": 10},
         limits={"imap": {"concurrent": 8, "per_tenant": 2, "connections_per_host": 100}},
     )
 
@@ -100,6 +102,7 @@ async def test_two_daemons_share_the_accounts_and_leave_no_lease_behind(database
             )
             await group.start(pipeline.run)
             pipelines.append(pipeline)
+        syncs.may_go_on.set()  # the first had done everything alone where the second was slow
         with anyio.fail_after(30):
             await everything_done.wait()
         for pipeline in pipelines:
@@ -119,6 +122,7 @@ async def test_two_daemons_share_the_accounts_and_leave_no_lease_behind(database
 
 async def test_a_foreground_sync_brings_every_account_up_to_date(database_url: str) -> None:
     syncs = Syncs()
+    syncs.may_go_on.set()
     connection = await asyncpg.connect(database_url)
     keys = [
         await add_account(connection, f"tenant{number}", sync_priority=number % 4 + 1)

@@ -74,6 +74,7 @@ class StoredFolder:
     stored_count: int  #: live placements at the last check
     remote_count: int | None  #: the server's count at the last check; None: never checked
     missing_count: int  #: listings in a row that did not show this folder
+    check_due: bool = False  #: mail came or went since the counts were compared
     generations: int = 0  #: IMAP: how often it was made anew lately
     since_generation: timedelta | None = None  #: how long ago the last time was; None: never
     quarantine_due: bool = False  #: messages that could not be fetched are to be tried again

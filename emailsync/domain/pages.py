@@ -6,7 +6,7 @@ idempotent. Messages are named by `remote_id`, the name the provider knows them 
 Gmail id, an immutable Graph id, or `imap_remote_id` for IMAP, where a move changes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -127,6 +127,8 @@ class PageChanges:
     """Those of these that lie in no folder now are really deleted: the provider says so by name."""
     cursors: Mapping[FolderId, FolderCursor] = field(default_factory=dict)
     account_cursor: AccountCursor | None = None
+    unchecked: Collection[FolderId] = ()
+    """Folders whose counts are to be checked: by the next sync, if this one does not come to it."""
     check: FolderCheck | None = None
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from asyncpg import Record
 
 from emailsync.domain.accounts import AccountKey
-from emailsync.domain.folders import AccountCursor, FolderCursor, FolderId
+from emailsync.domain.folders import FolderId
 from emailsync.domain.pages import (
     Adoption,
     FetchedMessage,
@@ -47,9 +47,10 @@ CREATED: Final = "created"
 UPDATED: Final = "updated"
 DELETED: Final = "deleted"
 Kinds = dict[int, str]  #: message id -> kind of its change
-BESIDE_CURSORS: Final = {field.name for field in fields(PageChanges)} - {
+BESIDE_MARKS: Final = {field.name for field in fields(PageChanges)} - {
     "cursors",
     "account_cursor",
+    "unchecked",
 }
 
 
@@ -96,7 +97,7 @@ class PageWriter:
 
     async def finish_new(self, page: ReadyPage) -> PageResult:
         """Do what is left of a page whose messages were all stored by `insert_new`."""
-        await self._save_cursors(page.changes.cursors, page.changes.account_cursor)
+        await self._save_marks(page.changes)
         return self._result()
 
     async def write(self, page: ReadyPage) -> PageResult:
@@ -110,7 +111,7 @@ class PageWriter:
         if changes.settle or changes.settled:
             names = None if changes.settle else list(changes.settled)
             self._tell(DELETED, await self._fetch("settle", *self._key, names))
-        await self._save_cursors(changes.cursors, changes.account_cursor)
+        await self._save_marks(changes)
         stored_count = None
         if changes.check:
             stored_count = await self._connection.fetchval(
@@ -315,13 +316,15 @@ class PageWriter:
         where = (remote_id, list(uids), list(uids.values()))
         await self._fetch("quarantine", *self._key, *where, stage, pg_line(reason), raw)
 
-    async def _save_cursors(
-        self, cursors: Mapping[FolderId, FolderCursor], account: AccountCursor | None
-    ) -> None:
-        if cursors:
-            await self._fetch("save_cursors", *self._key, *cursor_columns(cursors))
-        if account:
-            await self._fetch("save_account_cursor", *self._key, *astuple(account))
+    async def _save_marks(self, changes: PageChanges) -> None:
+        """Store where the account stands, and what is left to do."""
+        if changes.cursors:
+            await self._fetch("save_cursors", *self._key, *cursor_columns(changes.cursors))
+        if changes.account_cursor:
+            account = astuple(changes.account_cursor)
+            await self._fetch("save_account_cursor", *self._key, *account)
+        if changes.unchecked:
+            await self._fetch("mark_unchecked", *self._key, list(changes.unchecked))
 
     async def _live_ids(self, remote_ids: Iterable[str]) -> dict[str, int]:
         rows = await self._fetch("live_ids", *self._key, list(remote_ids))
@@ -342,7 +345,7 @@ def is_all_new(page: ReadyPage) -> bool:
     """Tell whether the page seems to bring new messages and nothing else, as nearly all do."""
     return (
         bool(page.messages)
-        and not any(getattr(page.changes, name) for name in BESIDE_CURSORS)
+        and not any(getattr(page.changes, name) for name in BESIDE_MARKS)
         and not any(map(is_large, page.messages))
     )
 

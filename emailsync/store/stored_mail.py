@@ -200,6 +200,7 @@ def _stored_folder(row: Record) -> StoredFolder:
         stored_count=row["stored_count"],
         remote_count=row["remote_count"],
         missing_count=row["missing_count"],
+        check_due=row["check_due"],
         generations=row["generations"],
         since_generation=row["since_generation"],
         quarantine_due=row["quarantine_due"],

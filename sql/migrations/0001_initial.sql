@@ -106,6 +106,7 @@ CREATE TABLE folders (
     remote_count bigint,
     stored_count bigint NOT NULL DEFAULT 0,
     checked_at timestamptz,                         -- when the two counts were compared last
+    check_due boolean NOT NULL DEFAULT true,        -- mail came or went since
     missing_count int NOT NULL DEFAULT 0,           -- listings in a row without this folder
     generations int NOT NULL DEFAULT 0,             -- made anew, each within two days of the one before
     generation_at timestamptz,                      -- when the last of them began

@@ -3,7 +3,7 @@
 -- name: folders
 -- Return the folders of the account, ordered by path.
 SELECT id, remote_id, path, role, uid_validity, uid_next, highest_modseq, backfill_before, delta_link,
-    resume_link, stored_count, remote_count, missing_count, generations,
+    resume_link, stored_count, remote_count, check_due, missing_count, generations,
     now() - generation_at AS since_generation, EXISTS (
         SELECT FROM quarantine
         WHERE quarantine.tenant_id = $1 AND quarantine.folder_id = folders.id

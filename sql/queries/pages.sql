@@ -45,6 +45,12 @@ WHERE tenant_id = $1 AND id = $2
         nullif(coalesce($4, last_history_id), ''), nullif(coalesce($5, last_delta_link), ''),
         nullif(coalesce($6, resume_token), ''))
 
+-- name: mark_unchecked
+-- Mail came into the folders $3 or left them: their counts have to be compared, by a later sync if
+-- this one is cut.
+UPDATE folders SET check_due = true
+WHERE tenant_id = $1 AND provider_id = $2 AND id = ANY ($3::bigint[]) AND NOT check_due
+
 -- name: check_folder
 -- Count what is stored of the folder $3, quarantined messages included, and note it beside the
 -- server's count $4. Equal to what is noted already, it writes nothing: checked_at tells of the
@@ -62,10 +68,12 @@ WITH counted AS (
         )
     ) AS stored_count
 ), noted AS (
-    UPDATE folders SET remote_count = $4, stored_count = counted.stored_count, checked_at = now()
+    UPDATE folders
+    SET remote_count = $4, stored_count = counted.stored_count, checked_at = now(), check_due = false
     FROM counted
     WHERE tenant_id = $1 AND provider_id = $2 AND id = $3
-        AND (folders.remote_count, folders.stored_count) IS DISTINCT FROM ($4, counted.stored_count)
+        AND (folders.remote_count, folders.stored_count, check_due)
+        IS DISTINCT FROM ($4, counted.stored_count, false)
 )
 SELECT stored_count FROM counted
 

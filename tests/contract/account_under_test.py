@@ -24,6 +24,7 @@ from emailsync.sync.progress import Progress
 from emailsync.sync.run_job import RunJob
 from sync_rig import SyncRig, WallClock
 
+ARCHIVE = "Archive"  #: no folder of Gmail's, so it has no count
 NO_TIME = timedelta()  #: a quantum that is over after one page
 PER_MESSAGE = {
     "messages": "id",
@@ -195,6 +196,12 @@ class AccountUnderTest:
             "SELECT path, remote_count, stored_count FROM folders"
         )
         return {row["path"]: (row["remote_count"], row["stored_count"]) for row in rows}
+
+    async def assert_counted(self) -> None:
+        """Hold the counts of every folder, as last checked, against the mailbox."""
+        truth = self.mailbox.truth()
+        counted = {path: pair for path, pair in (await self.counts()).items() if path != ARCHIVE}
+        assert counted == {path: (truth.count(path),) * 2 for path in counted}
 
     async def execute(self, statement: str, *values: Any) -> None:
         """Change the database behind the store's back."""

@@ -87,6 +87,7 @@ async def test_a_first_sync_killed_after_any_page_is_made_up_for(
     while await _killed_after(account, page):
         await account.sync()
         await account.assert_equal()
+        await account.assert_counted()
         await _assert_nothing_is_doubled(account)
         await account.forget()
         page += 1
@@ -108,6 +109,7 @@ async def test_a_sync_of_changes_killed_after_any_page_is_made_up_for(
         was_killed = await _killed_after(account, page)
         await account.sync()
         await account.assert_equal()
+        await account.assert_counted()
         assert await account.feed(after=place) == changes_between(stored, await account.stored())
 
     assert page > 2

@@ -68,7 +68,7 @@ class Intake:
         mail = [message for message in arrival.messages if CHAT not in message.labels]
         labels = frozenset[str]().union(*(message.labels for message in mail))
         await self.keeper.learn(labels)
-        self.keeper.touched |= labels
+        self.keeper.touch(labels)
         for message in mail:
             fetched = self._fetched(message)
             if not builder.has_room_for(fetched):

@@ -4,8 +4,8 @@ A renamed label keeps its id, and its folder with it; a deleted one leaves its m
 they lie, or in the archive. History tells of neither.
 """
 
-from collections.abc import AsyncGenerator, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from emailsync.domain.errors import ServerRefused
 from emailsync.domain.folders import FolderChanges, RemoteFolder, StoredFolder
@@ -25,9 +25,10 @@ class LabelKeeper:
     stored: StoredMail
     folders: LabelFolders = field(default_factory=lambda: LabelFolders(()), init=False)
     touched: set[str] = field(default_factory=set, init=False)
-    """Labels whose number of messages may have changed in this session."""
+    """Labels whose number of messages may have changed since it was checked."""
     quarantine_due: bool = field(default=False, init=False)
     _deleted: set[str] = field(default_factory=set, init=False)  #: named by history, gone since
+    _unmarked: set[str] = field(default_factory=set, init=False)  #: touched, which no page says yet
 
     async def update(self) -> AsyncGenerator[FetchedPage]:
         """List the labels; yield where the messages of deleted ones lie now, and save the rest.
@@ -37,13 +38,14 @@ class LabelKeeper:
         """
         known = await self.stored.folders()
         self.quarantine_due = any(folder.quarantine_due for folder in known)
+        self.touched.update(folder.remote_id for folder in known if folder.check_due)
         wanted = await self._listed()
         if _gone(known, wanted):
             wanted = await self._listed()  # an unlucky answer must not empty folders
         if news := _news(known, wanted):
             known = await self.stored.save_folders(FolderChanges(seen=news))
         self.folders = LabelFolders(known)
-        self.touched.update(folder.remote_id for folder in news)
+        self.touch(folder.remote_id for folder in news)
         if gone := _gone(known, wanted):
             async for page in self._emptied(gone):
                 yield page
@@ -60,14 +62,30 @@ class LabelKeeper:
             self.folders = LabelFolders(known)
         self._deleted |= self.folders.unknown(labels)
 
-    def touch_all(self) -> None:
-        """Take the number of messages of every label for changed."""
-        self.touched.update(self.folders.folders)
+    def touch(self, labels: Iterable[str]) -> None:
+        """Take the number of messages of these labels for changed."""
+        new = set(labels).difference(self.touched, FLAGS)
+        self.touched |= new
+        self._unmarked |= new
 
     def note(self, differences: Differences) -> FetchedPage:
         """Return the page of these differences; their labels are touched."""
-        self.touched |= differences.touched.difference(FLAGS)
+        self.touch(differences.touched)
         return FetchedPage(changes=differences.changes())
+
+    def marked(self, page: FetchedPage) -> FetchedPage:
+        """Return the page that says which labels are touched, but for the one it checks."""
+        check = page.changes.check
+        if check is not None:
+            label = self.folders.label_of(check.folder_id)
+            self.touched.discard(label)
+            self._unmarked.discard(label)
+        labels, self._unmarked = self._unmarked, set()
+        folders = self.folders.folders
+        unchecked = [folders[label] for label in labels if label in folders]
+        if not unchecked:
+            return page
+        return replace(page, changes=replace(page.changes, unchecked=unchecked))
 
     async def _listed(self) -> Sequence[RemoteFolder]:
         wanted = folders_wanted(await self.api.labels())

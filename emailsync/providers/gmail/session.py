@@ -76,10 +76,15 @@ class GmailSession:
         ):
             async with aclosing(step()) as pages:
                 async for page in pages:
-                    yield page
+                    yield self.keeper.marked(page)
 
     async def reconcile(self, folder: FolderId) -> Pages:
         """Compare one folder in full; see MailSession. For the archive that is the mailbox."""
+        async with aclosing(self._reconciled(folder)) as pages:
+            async for page in pages:
+                yield self.keeper.marked(page)
+
+    async def _reconciled(self, folder: FolderId) -> Pages:
         if self.keeper.folders.label_of(folder) == ARCHIVE.remote_id:
             yield self._walking(Walk(compares=True))
             async with aclosing(self._walk_on()) as pages:
@@ -153,7 +158,7 @@ class GmailSession:
             self._walk = replace(self._walk, is_shifted=True)
         for name in deleted:
             if name in stored:
-                self.keeper.touched |= self.keeper.folders.labels_of(stored[name])
+                self.keeper.touch(self.keeper.folders.labels_of(stored[name]))
         aside = set(await self.stored.quarantined_ids())
         return [name for name in deleted if name in stored or name in aside]
 
@@ -304,7 +309,7 @@ class GmailSession:
         """Return the page that says where the walk is now."""
         self._walk = walk
         if walk is None:
-            self.keeper.touch_all()
+            self.keeper.touch(self.keeper.folders.folders)
         return FetchedPage(changes=PageChanges(account_cursor=self._cursor()))
 
     def _cursor(self) -> AccountCursor:

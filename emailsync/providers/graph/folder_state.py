@@ -1,10 +1,11 @@
 """The folders of one session: what is stored of each, and the cursor as of the last page."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from emailsync.domain.folders import FolderCursor, FolderId, FolderRole, StoredFolder
+from emailsync.domain.pages import FetchedPage
 
 _LAST: Final = (FolderRole.TRASH, FolderRole.JUNK)
 
@@ -25,7 +26,8 @@ class FolderState:
 
     def __post_init__(self) -> None:
         self.cursor = self.stored.cursor
-        self.touched = self.stored.remote_count != self.stored.stored_count  # None: not counted yet
+        counts = self.stored.remote_count, self.stored.stored_count
+        self.touched = self.stored.check_due or counts[0] != counts[1]
 
     @property
     def id(self) -> FolderId:
@@ -79,6 +81,7 @@ class FolderMap:
 
     _states: dict[FolderId, FolderState] = field(default_factory=dict)
     _ids: dict[str, FolderId] = field(default_factory=dict)
+    _unmarked: set[FolderId] = field(default_factory=set)  #: touched, which no page says yet
 
     def update(self, folders: Iterable[StoredFolder], totals: Mapping[str, int]) -> None:
         """Take over a listing; folders that are known keep their state."""
@@ -106,5 +109,16 @@ class FolderMap:
     def touch(self, folders: Iterable[FolderId]) -> None:
         """Note that something changed in these."""
         for folder in folders:
-            if state := self._states.get(folder):
+            state = self._states.get(folder)
+            if state is not None and not state.touched:
                 state.touched = True
+                self._unmarked.add(folder)
+
+    def marked(self, page: FetchedPage) -> FetchedPage:
+        """Return the page that says which folders are touched, but for the one it checks."""
+        unchecked, self._unmarked = self._unmarked, set()
+        if page.changes.check is not None:
+            unchecked.discard(page.changes.check.folder_id)
+        if not unchecked:
+            return page
+        return replace(page, changes=replace(page.changes, unchecked=unchecked))

@@ -219,8 +219,7 @@ class FolderRounds:
             for remote_id, item in found.items():
                 (state.listed.discard if is_removed(item) else state.listed.add)(remote_id)
         changes = changes_of(found, await self.known.lookup(found), state.id, where)
-        state.touched |= bool(found)
-        self.folders.touch(changes.folders)
+        self.folders.touch([state.id, *changes.folders] if found else ())
         # A name that nobody knows may be in quarantine.
         left = [*await self._earned(state, changes.left), *changes.strange]
         if left or changes.placements or changes.flags:
@@ -268,7 +267,7 @@ class FolderRounds:
         quarantined = await self.known.stored.quarantined_ids()
         gone = [*await self._earned(state, gone), *(at for at in quarantined if at not in listed)]
         for start in range(0, len(gone), REMOVALS_PER_PAGE):
-            state.touched = True
+            self.folders.touch([state.id])
             left = {state.id: gone[start : start + REMOVALS_PER_PAGE]}
             yield FetchedPage(changes=PageChanges(left=left))
 

@@ -68,8 +68,7 @@ class GraphSession:
         """Yield everything that changed; see MailSession."""
         async with aclosing(self._steps()) as pages:
             async for page in pages:
-                self._note(page)
-                yield page
+                yield self._noted(page)
         self._raise_failures()
 
     async def reconcile(self, folder: FolderId) -> AsyncGenerator[FetchedPage]:
@@ -77,13 +76,12 @@ class GraphSession:
         state = self._folders.state(folder)
         if state is None:
             return
-        state.touched = True
+        self._folders.touch([folder])
         compared = self._guarded(state, self._rounds.compare(state))
         for step in (compared, self._settled(), self._checks([state])):
             async with aclosing(step) as pages:
                 async for page in pages:
-                    self._note(page)
-                    yield page
+                    yield self._noted(page)
         self._raise_failures()
 
     async def _steps(self) -> AsyncGenerator[FetchedPage]:
@@ -252,7 +250,9 @@ class GraphSession:
             error.message = f"{len(self._failures)} folders failed: {path}: {error.message}"
             raise error
 
-    def _note(self, page: FetchedPage) -> None:
+    def _noted(self, page: FetchedPage) -> FetchedPage:
+        page = self._folders.marked(page)
         self._known.note(page)
         self.settles |= bool(page.changes.left)
         self._has_written |= bool(page.messages) or page.changes != NOTHING
+        return page

@@ -41,6 +41,7 @@ class Account:
     credentials: Mapping[str, Secret]
     careful: bool = False  #: holders of its lease vanished: parse in worker processes only
     has_detached: bool = False  #: a sync that was cut short left messages in no folder
+    has_comparison_due: bool = False  #: see `StoredMail.comparison_due`
     cursor: AccountCursor = field(default_factory=AccountCursor)  #: as stored
     quota_use: QuotaUse = field(default_factory=QuotaUse)
 
@@ -121,6 +122,12 @@ class StoredMail(Protocol):
     async def quarantined_ids(self) -> Sequence[str]:
         """Return the remote ids of the account that are quarantined instead of stored."""
 
+    async def comparison_due(self, *, but: Collection[FolderId]) -> FolderId | None:
+        """Return the folder that is to be compared in full next, of all but these; None: none is.
+
+        Each is once a week, for no provider tells of everything; where the counts differ, at once.
+        """
+
 
 class MailSession(Protocol):
     """One authenticated conversation with one account. Not task-safe. Raises only SyncError.
@@ -139,7 +146,12 @@ class MailSession(Protocol):
         """
 
     def reconcile(self, folder: FolderId) -> AsyncGenerator[FetchedPage]:
-        """Compare the whole folder with the server and yield every difference, a check last."""
+        """Compare the whole folder with the server and yield every difference, a check last.
+
+        It follows `pages`. Where it was cut the next one goes on, or finds fewer differences.
+        The page that concludes it says so (`PageChanges.compared`); a folder that cannot be
+        compared now yields none.
+        """
 
 
 class SessionOpener(Protocol):

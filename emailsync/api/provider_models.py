@@ -226,6 +226,7 @@ class ExplainedProvider(BaseModel):
     differing_folders: int  #: whose count is not the server's
     stored_messages: int
     remote_messages: int
+    next_comparison_at: datetime | None  #: of a folder in full, as each is once a week
     quarantined: int
     runs: list[Run]
 

@@ -280,6 +280,7 @@ class Providers:
                 differing_folders=explained.differing_folders,
                 stored_messages=explained.stored_messages,
                 remote_messages=explained.remote_messages,
+                next_comparison_at=explained.next_comparison_at,
                 quarantined=explained.quarantined,
                 runs=[Run.of(run) for run in explained.runs],
             )

@@ -92,6 +92,7 @@ async def explain(which: str, settings: Settings, answer: Answer) -> int:
             f" in {explained.folders} folders",
             "folders_with_older_mail_to_come": explained.backfilling_folders,
             "folders_that_differ": explained.differing_folders,
+            "next_full_comparison_at": explained.next_comparison_at,
             "quarantined": explained.quarantined,
             "last_runs": [_run_line(run) for run in explained.runs],
         }

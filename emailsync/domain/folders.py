@@ -38,6 +38,7 @@ class FolderCursor:
     backfill_before: int | None = None  #: UIDs below are still to be fetched; None: all are there
     delta_link: str | None = None  #: Graph
     resume_link: str | None = None  #: Graph nextLink of a round under way
+    compare_link: str | None = None  #: Graph nextLink of a full comparison under way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

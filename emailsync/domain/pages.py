@@ -130,6 +130,7 @@ class PageChanges:
     unchecked: Collection[FolderId] = ()
     """Folders whose counts are to be checked: by the next sync, if this one does not come to it."""
     check: FolderCheck | None = None
+    compared: Collection[FolderId] = ()  #: folders of which everything has been compared by now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

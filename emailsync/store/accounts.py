@@ -139,6 +139,7 @@ class Explanation:
     differing_folders: int  #: whose count is not the server's
     stored_messages: int  #: at the last check of each folder
     remote_messages: int
+    next_comparison_at: datetime | None  #: of a folder in full; None: it has no folders yet
     quarantined: int
     runs: Sequence[RunInfo]  #: the latest first
 

@@ -62,6 +62,7 @@ class PostgresMailStore:
             credentials=open_credentials(self._keys, key, row["credentials"]),
             careful=job.crashes > 0,
             has_detached=row["has_detached"],
+            has_comparison_due=row["has_comparison_due"],
             cursor=AccountCursor(
                 last_sync_uid=row["last_sync_uid"],
                 last_history_id=row["last_history_id"],

@@ -117,6 +117,8 @@ class PageWriter:
             stored_count = await self._connection.fetchval(
                 SQL["check_folder"], *self._key, changes.check.folder_id, changes.check.remote_count
             )
+        if changes.compared:
+            await self._fetch("note_comparisons", *self._key, list(changes.compared))
         return await self._conclude(stored_count)
 
     async def unplace(self, ids: Iterable[int]) -> None:

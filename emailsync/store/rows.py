@@ -24,7 +24,7 @@ MESSAGE_COLUMNS: Final = 28
 FLAG_COLUMNS: Final = 5
 PLACEMENT_COLUMNS: Final = 3
 ATTACHMENT_COLUMNS: Final = 8
-CURSOR_COLUMNS: Final = 7
+CURSOR_COLUMNS: Final = 8
 
 
 def columns_of(rows: Iterable[tuple[Any, ...]], width: int) -> Columns:

@@ -116,6 +116,11 @@ class PostgresStoredMail:
         """Return the remote ids of the account that are quarantined instead of stored."""
         return [row["remote_id"] for row in await self._of_account("quarantined_ids")]
 
+    async def comparison_due(self, *, but: Collection[FolderId]) -> FolderId | None:
+        """Return the folder that is to be compared in full next; None: it is time for none."""
+        rows = await self._of_account("comparison_due", list(but))
+        return FolderId(rows[0]["id"]) if rows else None
+
     async def _of_account(self, name: str, *values: Any) -> list[Record]:
         return await self._of_tenant(name, self.lease.key.account_id, *values)
 
@@ -196,6 +201,7 @@ def _stored_folder(row: Record) -> StoredFolder:
             backfill_before=row["backfill_before"],
             delta_link=row["delta_link"],
             resume_link=row["resume_link"],
+            compare_link=row["compare_link"],
         ),
         stored_count=row["stored_count"],
         remote_count=row["remote_count"],

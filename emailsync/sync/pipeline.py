@@ -16,14 +16,12 @@ import anyio.abc
 import anyio.to_thread
 
 from emailsync.domain.accounts import Lease
-from emailsync.domain.folders import AccountCursor
+from emailsync.domain.folders import AccountCursor, FolderId
 from emailsync.domain.mail import ParsedMessage
 from emailsync.domain.pages import (
     FetchedMessage,
     FetchedPage,
-    FolderCheck,
     PageChanges,
-    PageResult,
     ReadyMessage,
     ReadyPage,
 )
@@ -80,12 +78,10 @@ class Pipeline:
         self._progress = progress
         self._careful = careful
         self._account_cursor: AccountCursor | None = None  #: as of the page before
-        self.mismatched: list[FolderCheck] = []  #: checks whose counts differ
+        self.mismatched: set[FolderId] = set()  #: folders whose counts differ
 
-    async def run(self, pages: AsyncGenerator[FetchedPage], *, whole: bool = False) -> bool:
+    async def run(self, pages: AsyncGenerator[FetchedPage]) -> bool:
         """Apply the pages until they end or the quantum is over; return whether there are more.
-
-        With `whole` the quantum does not count.
 
         Raises what the session or the store raises. What was applied stays.
         """
@@ -103,7 +99,7 @@ class Pipeline:
                 )
             receive.close()
             async with send:
-                more = await self._feed(source, send, failure, whole=whole)
+                more = await self._feed(source, send, failure)
         if failure:
             raise failure[0]
         return more
@@ -113,8 +109,6 @@ class Pipeline:
         pages: AsyncGenerator[FetchedPage],
         send: anyio.abc.ObjectSendStream[_Step],
         failure: list[Exception],
-        *,
-        whole: bool,
     ) -> bool:
         before: anyio.Event | None = None
         names: set[str] = set()
@@ -128,7 +122,7 @@ class Pipeline:
                 if not page.messages:
                     await step.applied.wait()
                 before = step.applied
-                if not whole and self._progress.quantum_is_over():
+                if self._progress.quantum_is_over():
                     return True
         except Exception as error:  # noqa: BLE001 - carried past the task group, which would wrap it
             failure.append(error)
@@ -153,8 +147,9 @@ class Pipeline:
         result = await self._store.apply(self._lease, step.page, step)
         self._progress.add(result, step.page)
         check = step.page.changes.check
-        if check is not None and _differs(check, result):
-            self.mismatched.append(check)
+        if check is not None and result.stored_count is not None:
+            is_equal = result.stored_count == check.remote_count
+            (self.mismatched.discard if is_equal else self.mismatched.add)(check.folder_id)
         step.applied.set()
 
     async def _ready(self, page: FetchedPage) -> ReadyPage:
@@ -183,10 +178,6 @@ class Pipeline:
             self._account_cursor = cursor
             return changes
         return replace(changes, account_cursor=None)
-
-
-def _differs(check: FolderCheck, result: PageResult) -> bool:
-    return result.stored_count is not None and result.stored_count != check.remote_count
 
 
 async def _sha256(message: FetchedMessage) -> bytes | None:

@@ -12,8 +12,9 @@ import anyio
 
 from emailsync.domain.accounts import ProviderType
 from emailsync.domain.errors import Misconfigured, Unreachable
+from emailsync.domain.folders import FolderId
 from emailsync.domain.jobs import SyncJob
-from emailsync.ports import MailSession, MailStore, SessionOpener
+from emailsync.ports import MailSession, MailStore, SessionOpener, StoredMail
 from emailsync.sync.pipeline import PageParser, Pipeline
 from emailsync.sync.progress import Progress
 
@@ -57,15 +58,27 @@ class RunJob:
         account = await self._store.load_account(job)
         progress.quota_use = account.quota_use
         pipeline = Pipeline(self._store, self._parser, job.lease, progress, careful=account.careful)
-        async with opener.open(account, self._store.stored_mail(job.lease)) as session:
+        stored = self._store.stored_mail(job.lease)
+        async with opener.open(account, stored) as session:
             more = await pipeline.run(session.pages())
             if not more:
-                await self._repair(session, pipeline, progress)
+                is_due = account.has_comparison_due or bool(pipeline.mismatched)
+                more = is_due and await self._compare(session, stored, pipeline, progress)
+                progress.count_unexplained(len(pipeline.mismatched))
         return more
 
-    async def _repair(self, session: MailSession, pipeline: Pipeline, progress: Progress) -> None:
-        """Compare every folder whose count differs from the server's in full, once."""
-        differing, pipeline.mismatched = pipeline.mismatched, []
-        for check in differing:
-            await pipeline.run(session.reconcile(check.folder_id), whole=True)
-        progress.count_unexplained(len(pipeline.mismatched))
+    async def _compare(
+        self, session: MailSession, stored: StoredMail, pipeline: Pipeline, progress: Progress
+    ) -> bool:
+        """Compare folders in full, those for which it is time; return whether there is more to do.
+
+        Each run comes to one at least, and takes no longer than any other: new mail goes first.
+        """
+        compared: set[FolderId] = set()
+        while (folder := await stored.comparison_due(but=compared)) is not None:
+            if compared and progress.quantum_is_over():
+                return True
+            compared.add(folder)
+            if await pipeline.run(session.reconcile(folder)):
+                return True
+        return False

@@ -107,6 +107,9 @@ CREATE TABLE folders (
     stored_count bigint NOT NULL DEFAULT 0,
     checked_at timestamptz,                         -- when the two counts were compared last
     check_due boolean NOT NULL DEFAULT true,        -- mail came or went since
+    comparison_due_at timestamptz NOT NULL          -- when all of it is compared with the server's
+        DEFAULT now() + random() * interval '7 days',
+    compare_link text,                              -- Graph: where such a comparison goes on
     missing_count int NOT NULL DEFAULT 0,           -- listings in a row without this folder
     generations int NOT NULL DEFAULT 0,             -- made anew, each within two days of the one before
     generation_at timestamptz,                      -- when the last of them began

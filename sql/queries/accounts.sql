@@ -109,6 +109,7 @@ SELECT count(*) AS folders,
     count(*) FILTER (WHERE remote_count <> stored_count) AS differing_folders,
     coalesce(sum(stored_count), 0)::bigint AS stored_messages,
     coalesce(sum(remote_count), 0)::bigint AS remote_messages,
+    min(comparison_due_at) AS next_comparison_at,
     (
         SELECT count(DISTINCT remote_id) FROM quarantine
         WHERE tenant_id = $1 AND provider_id = $2

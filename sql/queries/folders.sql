@@ -3,7 +3,7 @@
 -- name: folders
 -- Return the folders of the account, ordered by path.
 SELECT id, remote_id, path, role, uid_validity, uid_next, highest_modseq, backfill_before, delta_link,
-    resume_link, stored_count, remote_count, check_due, missing_count, generations,
+    resume_link, compare_link, stored_count, remote_count, check_due, missing_count, generations,
     now() - generation_at AS since_generation, EXISTS (
         SELECT FROM quarantine
         WHERE quarantine.tenant_id = $1 AND quarantine.folder_id = folders.id
@@ -141,6 +141,13 @@ SELECT remote_id FROM messages
 WHERE tenant_id = $1 AND provider_id = $2 AND remote_id > $3 AND detached_at IS NOT NULL
 ORDER BY remote_id LIMIT $4
 
+-- name: comparison_due
+-- Return the folder that is to be compared in full before all others but $3, the archive first: at
+-- Gmail to compare that is to compare all.
+SELECT id FROM folders
+WHERE tenant_id = $1 AND provider_id = $2 AND comparison_due_at <= now() AND id <> ALL ($3::bigint[])
+ORDER BY role = 'archive' DESC NULLS LAST, comparison_due_at, id LIMIT 1
+
 -- name: quarantined_ids
 -- Return the names of the messages that are put aside instead of stored.
 SELECT DISTINCT remote_id FROM quarantine
@@ -157,5 +164,8 @@ SELECT provider_type, email_address, settings, credentials, last_sync_uid, last_
     last_delta_link, resume_token, EXISTS (
         SELECT FROM messages
         WHERE messages.tenant_id = $1 AND provider_id = $2 AND detached_at IS NOT NULL
-    ) AS has_detached, quota_spent, extract(epoch FROM now())::double precision AS now_s
+    ) AS has_detached, EXISTS (
+        SELECT FROM folders
+        WHERE folders.tenant_id = $1 AND folders.provider_id = $2 AND comparison_due_at <= now()
+    ) AS has_comparison_due, quota_spent, extract(epoch FROM now())::double precision AS now_s
 FROM provider_configs WHERE tenant_id = $1 AND id = $2 AND lease_epoch = $3

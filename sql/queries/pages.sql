@@ -22,15 +22,18 @@ SELECT 1 FROM held
 UPDATE folders AS stored
 SET uid_validity = page.uid_validity, uid_next = page.uid_next,
     highest_modseq = page.highest_modseq, backfill_before = page.backfill_before,
-    delta_link = page.delta_link, resume_link = page.resume_link
+    delta_link = page.delta_link, resume_link = page.resume_link, compare_link = page.compare_link
 FROM unnest(
-    $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[]
-) AS page (id, uid_validity, uid_next, highest_modseq, backfill_before, delta_link, resume_link)
+    $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[],
+    $10::text[]
+) AS page (
+    id, uid_validity, uid_next, highest_modseq, backfill_before, delta_link, resume_link, compare_link
+)
 WHERE stored.tenant_id = $1 AND stored.provider_id = $2 AND stored.id = page.id
     AND (stored.uid_validity, stored.uid_next, stored.highest_modseq, stored.backfill_before,
-        stored.delta_link, stored.resume_link)
+        stored.delta_link, stored.resume_link, stored.compare_link)
     IS DISTINCT FROM (page.uid_validity, page.uid_next, page.highest_modseq, page.backfill_before,
-        page.delta_link, page.resume_link)
+        page.delta_link, page.resume_link, page.compare_link)
 
 -- name: save_account_cursor
 -- Replace the account's bookmarks where they differ: NULL leaves one as it is, '' removes it.
@@ -54,7 +57,7 @@ WHERE tenant_id = $1 AND provider_id = $2 AND id = ANY ($3::bigint[]) AND NOT ch
 -- name: check_folder
 -- Count what is stored of the folder $3, quarantined messages included, and note it beside the
 -- server's count $4. Equal to what is noted already, it writes nothing: checked_at tells of the
--- last change.
+-- last change. Counts that have come to differ have the folder compared in full.
 WITH counted AS (
     SELECT (
         SELECT count(*) FROM message_folders WHERE tenant_id = $1 AND folder_id = $3
@@ -69,13 +72,24 @@ WITH counted AS (
     ) AS stored_count
 ), noted AS (
     UPDATE folders
-    SET remote_count = $4, stored_count = counted.stored_count, checked_at = now(), check_due = false
+    SET remote_count = $4, stored_count = counted.stored_count, checked_at = now(),
+        check_due = false, comparison_due_at = CASE
+            WHEN counted.stored_count = $4 THEN comparison_due_at
+            ELSE least(comparison_due_at, now())
+        END
     FROM counted
     WHERE tenant_id = $1 AND provider_id = $2 AND id = $3
         AND (folders.remote_count, folders.stored_count, check_due)
         IS DISTINCT FROM ($4, counted.stored_count, false)
 )
 SELECT stored_count FROM counted
+
+-- name: note_comparisons
+-- The folders $3 were compared in full: again in a week, or in a day where a difference stays that
+-- nothing explains; somewhat earlier by chance, so that many that are compared together drift apart.
+UPDATE folders SET comparison_due_at = now() + (1 - 0.1 * (SELECT random())) * CASE
+    WHEN remote_count <> stored_count THEN interval '1 day' ELSE interval '7 days' END
+WHERE tenant_id = $1 AND provider_id = $2 AND id = ANY ($3::bigint[])
 
 -- name: quarantine
 -- Put aside a message that cannot be had ($6 'fetch') or kept ($6 'store'), or count it once more: a

@@ -110,9 +110,9 @@ class AccountUnderTest:
             store, self.rig.run_job._parser, lease, Progress.start(WallClock()), careful=False
         )
         async with self.session(await self.account()) as session:
-            await pipeline.run(session.pages(), whole=True)
+            await pipeline.run(session.pages())
             store.pages.clear()
-            await pipeline.run(session.reconcile(folder), whole=True)
+            await pipeline.run(session.reconcile(folder))
         return store.pages[-1].changes.check
 
     def session(self, account: Account) -> AbstractAsyncContextManager[MailSession]:

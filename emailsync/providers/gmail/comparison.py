@@ -78,9 +78,8 @@ class Comparison:
             async for page in self._with(some, lambda labels: labels | {label}):
                 yield page
 
-    async def folder(self, folder: FolderId) -> "FolderDifference":
+    async def folder(self, folder: FolderId, label: str) -> "FolderDifference":
         """Return which messages of a folder, or of its label, differ in any way."""
-        label = self.keeper.folders.label_of(folder)
         listed = await self._listed((label,))
         unread, starred = await self._listed((label, UNREAD)), await self._listed((label, STARRED))
         differing: set[str] = set()

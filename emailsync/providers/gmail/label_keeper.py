@@ -77,9 +77,9 @@ class LabelKeeper:
         """Return the page that says which labels are touched, but for the one it checks."""
         check = page.changes.check
         if check is not None:
-            label = self.folders.label_of(check.folder_id)
-            self.touched.discard(label)
-            self._unmarked.discard(label)
+            checked = {self.folders.label_of(check.folder_id)}
+            self.touched -= checked
+            self._unmarked -= checked
         labels, self._unmarked = self._unmarked, set()
         folders = self.folders.folders
         unchecked = [folders[label] for label in labels if label in folders]

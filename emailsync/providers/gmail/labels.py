@@ -42,9 +42,9 @@ class LabelFolders:
         """The folder of what has no label."""
         return self.folders[ARCHIVE.remote_id]
 
-    def label_of(self, folder: FolderId) -> str:
-        """Return the label that is this folder; of the archive, its remote id."""
-        return self._labels[folder]
+    def label_of(self, folder: FolderId) -> str | None:
+        """Return the label that is this folder, of the archive its remote id; None: it is gone."""
+        return self._labels.get(folder)
 
     def unknown(self, labels: Collection[str]) -> frozenset[str]:
         """Return the labels that are neither folders nor flags."""

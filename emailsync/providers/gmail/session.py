@@ -85,15 +85,19 @@ class GmailSession:
                 yield self.keeper.marked(page)
 
     async def _reconciled(self, folder: FolderId) -> Pages:
-        if self.keeper.folders.label_of(folder) == ARCHIVE.remote_id:
+        label = self.keeper.folders.label_of(folder)
+        if label is None:
+            return  # deleted meanwhile
+        if label == ARCHIVE.remote_id:
+            found = None
+        else:
+            found = await self.comparison.folder(folder, label)
+        if found is None or len(found.differing) > MOST_REPAIRED:
             yield self._walking(Walk(compares=True))
-            async with aclosing(self._walk_on()) as pages:
-                async for page in pages:
-                    yield page
-            return
-        found = await self.comparison.folder(folder)
-        if len(found.differing) > MOST_REPAIRED:
-            yield self._walking(Walk(compares=True))
+            for step in (self._walk_on, self._check):
+                async with aclosing(step()) as pages:
+                    async for page in pages:
+                        yield page
             return
         async with aclosing(self._as_they_are_now(sorted(found.differing))) as pages:
             async for page in pages:
@@ -104,9 +108,10 @@ class GmailSession:
         async with aclosing(self._fetch(new, gone)) as pages:
             async for page in pages:
                 yield page
+        check = None
         if not aside and not self.intake.has_put_aside:
             check = FolderCheck(folder_id=folder, remote_count=found.listed - len(gone))
-            yield FetchedPage(changes=PageChanges(check=check))
+        yield FetchedPage(changes=PageChanges(check=check, compared=(folder,)))
 
     async def _catch_up(self) -> Pages:
         """Yield what the history tells; where there is none to go by, a walk begins."""
@@ -235,7 +240,9 @@ class GmailSession:
                     async for page in pages:
                         yield page
                 yield self._walking(replace(walk, at=label))
-        yield self._walking(None)
+        page = self._walking(None)
+        compared = list(self.keeper.folders.folders.values())
+        yield replace(page, changes=replace(page.changes, compared=compared))
         async with aclosing(self._catch_up()) as pages:
             async for page in pages:
                 yield page

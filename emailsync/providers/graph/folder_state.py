@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from emailsync.domain.folders import FolderCursor, FolderId, FolderRole, StoredFolder
 from emailsync.domain.pages import FetchedPage
@@ -21,13 +21,12 @@ class FolderState:
     listed: set[str] | None = None  #: ids of a full round so far, if this session began it
     relisted: set[str] | None = None  #: ids of a second listing
     left: int = 0  #: messages said to have left it in this session
-    touched: bool = field(init=False)  #: its count has to be checked: something changed, or differs
+    touched: bool = field(init=False)  #: its count has to be checked: something changed
     failed: bool = False  #: left alone for the rest of this session
 
     def __post_init__(self) -> None:
         self.cursor = self.stored.cursor
-        counts = self.stored.remote_count, self.stored.stored_count
-        self.touched = self.stored.check_due or counts[0] != counts[1]
+        self.touched = self.stored.check_due
 
     @property
     def id(self) -> FolderId:
@@ -62,17 +61,15 @@ class FolderState:
         first = {FolderRole.INBOX: 0} | dict.fromkeys(_LAST, 2)
         return (first.get(role, 1) if role else 1), self.stored.path
 
-    def move(
-        self, *, delta_link: str | None = None, resume_link: str | None = None
-    ) -> Mapping[FolderId, FolderCursor]:
-        """Replace the cursor; return it as a page carries it."""
-        self.cursor = FolderCursor(delta_link=delta_link, resume_link=resume_link)
+    def move(self, **links: Any) -> Mapping[FolderId, FolderCursor]:
+        """Replace links of the cursor; return it as a page carries it."""
+        self.cursor = replace(self.cursor, **links)
         return {self.id: self.cursor}
 
     def fall_back(self) -> Mapping[FolderId, FolderCursor]:
         """Give up the link that expired: go on from the last whole round, or from nothing."""
         whole = self.cursor.delta_link if self.cursor.resume_link else None
-        return self.move(delta_link=whole)
+        return self.move(delta_link=whole, resume_link=None)
 
 
 @dataclass(slots=True)

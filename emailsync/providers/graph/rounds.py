@@ -38,11 +38,13 @@ log = structlog.get_logger(__name__)
 PAGE_SIZES: Final = (200, 20, 1)
 """Messages of a page, and fewer where so many are too large an answer. No maximum is documented;
 with 200, one request for the attachments of a page is nearly full."""
+COMPARED: Final = select(ENVELOPE)
 PEEK_SIZE: Final = 20
 LISTING_PAGE: Final = 1_000  #: of ids alone
 LARGEST_ANSWER_BYTES: Final = 160 * 1024 * 1024  #: a page of one message
 WINDOW: Final = 5_000  #: stored messages compared at a time
 REMOVALS_PER_PAGE: Final = 1_000
+LINKS_DIE: Final = "the links of a delta query expire as soon as they are given"
 MAX_STARTS: Final = 3  #: of one round in one session: its links may expire, but not at once
 
 
@@ -65,8 +67,11 @@ class FolderRounds:
         link = state.cursor.resume_link or state.cursor.delta_link
         if link is None:
             return self._beginning(state, self.contents.selection)
+        return self._cut(link)
+
+    def _cut(self, stored: str) -> str:
         try:
-            return self.client.links.cut(link)
+            return self.client.links.cut(stored)
         except ForeignLink as error:
             raise CursorExpired("the configured API is another one than it was") from error
 
@@ -98,7 +103,7 @@ class FolderRounds:
                 raise
             else:
                 return
-        raise ServerRefused("the links of a delta query expire as soon as they are given")
+        raise ServerRefused(LINKS_DIE)
 
     async def peek(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
         """Yield the newest mail of a folder whose first round, newest first, began long ago."""
@@ -115,18 +120,40 @@ class FolderRounds:
             wanted = self.client.links.cut(page.next_link)
 
     async def compare(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
-        """Look at all of a folder beside its rounds, and yield every difference."""
-        state.listed = set()
-        async with aclosing(self._whole(state, select(ENVELOPE))) as answers:
-            async for items in answers:
-                async with aclosing(self.apply(state, items)) as pages:
-                    async for page, _ in pages:
+        """Look at all of a folder beside its rounds, and yield every difference.
+
+        Like a first round it goes on where the session before was cut.
+        """
+        for _ in range(MAX_STARTS):
+            try:
+                async with aclosing(self._comparison(state)) as pages:
+                    async for page in pages:
                         yield page
+            except CursorExpired as error:
+                log.info("sync.compare_link_expired", folder_id=state.id, reason=error.message)
+                yield FetchedPage(changes=PageChanges(cursors=state.move(compare_link=None)))
+            else:
+                return
+        raise ServerRefused(LINKS_DIE)
+
+    async def _comparison(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
+        link = state.cursor.compare_link
+        state.listed = None if link else set()
+        wanted = self._cut(link) if link else self._beginning(state, COMPARED)
+        async with aclosing(self._whole(state, wanted)) as answers:
+            async for page in answers:
+                at = state.cursor.compare_link  # none is kept of a comparison of a single page
+                if page.next_link or (at and page.items):
+                    at = page.next_link or page.delta_link
+                under_way = replace(state.cursor, compare_link=at)
+                async for stored in self._with_cursor(state, page, under_way):
+                    yield stored
         if self.known.has_unstored:
             yield FetchedPage()
-        listed, state.listed = state.listed, None
-        async for page in self._vanished(state, listed):
-            yield page
+        listed = state.listed if state.listed is not None else await self._listing(state)
+        state.listed = None
+        async for stored in self._vanished(state, listed):
+            yield stored
 
     async def _round(self, state: FolderState, first: Result | None) -> AsyncGenerator[FetchedPage]:
         wanted = self.next_target(state)
@@ -141,10 +168,8 @@ class FolderRounds:
             if page.next_link is None:
                 break
             wanted = self.client.links.cut(page.next_link)
-            resumed = state.cursor.delta_link
-            async for stored in self._with_cursor(
-                state, page, FolderCursor(delta_link=resumed, resume_link=page.next_link)
-            ):
+            under_way = replace(state.cursor, resume_link=page.next_link)
+            async for stored in self._with_cursor(state, page, under_way):
                 yield stored
         assert page.delta_link is not None, "the last page of a round has a delta link"
         self.client.links.cut(page.delta_link)
@@ -168,7 +193,9 @@ class FolderRounds:
         check = await self.counts.after_round(state)
         state.listed = None
         return FetchedPage(
-            changes=PageChanges(cursors=state.move(delta_link=page.delta_link), check=check)
+            changes=PageChanges(
+                cursors=state.move(delta_link=page.delta_link, resume_link=None), check=check
+            )
         )
 
     async def _concluded(self, state: FolderState, page: DeltaPage) -> AsyncGenerator[FetchedPage]:
@@ -177,7 +204,7 @@ class FolderRounds:
         Until that is stored the round counts as under way, and its end is where it goes on.
         """
         if page.items:
-            under_way = FolderCursor(resume_link=page.delta_link)
+            under_way = replace(state.cursor, delta_link=None, resume_link=page.delta_link)
             async for stored in self._with_cursor(state, page, under_way):
                 yield stored
         if self.known.has_unstored:
@@ -195,13 +222,13 @@ class FolderRounds:
             async for new, is_last in pages:
                 is_moved = is_last
                 yield replace(new, changes=self._moved(new, state, cursor)) if is_last else new
-        if not is_moved:
+        if not is_moved and cursor != state.cursor:
             yield FetchedPage(changes=self._moved(FetchedPage(), state, cursor))
 
     @staticmethod
     def _moved(page: FetchedPage, state: FolderState, cursor: FolderCursor) -> PageChanges:
-        moved = state.move(delta_link=cursor.delta_link, resume_link=cursor.resume_link)
-        return replace(page.changes, cursors=moved)
+        state.cursor = cursor
+        return replace(page.changes, cursors={state.id: cursor})
 
     async def apply(
         self, state: FolderState, items: Sequence[Mapping[str, Any]]
@@ -274,22 +301,19 @@ class FolderRounds:
     async def _listing(self, state: FolderState) -> set[str]:
         """Return the ids of all messages in the folder now."""
         listed: set[str] = set()
-        async with aclosing(self._whole(state, "id")) as answers:
-            async for items in answers:
-                for item in items:
+        async with aclosing(self._whole(state, self._beginning(state, "id"))) as answers:
+            async for page in answers:
+                for item in page.items:
                     (listed.discard if is_removed(item) else listed.add)(item["id"])
         return listed
 
-    async def _whole(
-        self, state: FolderState, selection: str
-    ) -> AsyncGenerator[Sequence[Mapping[str, Any]]]:
-        """Yield the items of a full round that nobody goes on with."""
-        wanted = self._beginning(state, selection)
+    async def _whole(self, state: FolderState, wanted: str) -> AsyncGenerator[DeltaPage]:
+        """Yield the pages of a full round from a place on; nobody follows its delta link."""
         watch = RoundWatch(state.size)
         while True:
             page = DeltaPage.read(await self.client.get(wanted, page_size=LISTING_PAGE))
             watch.see(page)
-            yield page.items
+            yield page
             if page.next_link is None:
                 return
             wanted = self.client.links.cut(page.next_link)

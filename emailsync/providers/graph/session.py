@@ -74,11 +74,10 @@ class GraphSession:
     async def reconcile(self, folder: FolderId) -> AsyncGenerator[FetchedPage]:
         """Compare one folder in full; see MailSession."""
         state = self._folders.state(folder)
-        if state is None:
-            return
-        self._folders.touch([folder])
+        if state is None or not state.is_complete:
+            return  # it is looked at whole anyway
         compared = self._guarded(state, self._rounds.compare(state))
-        for step in (compared, self._settled(), self._checks([state])):
+        for step in (compared, self._settled(), self._conclusion(state)):
             async with aclosing(step) as pages:
                 async for page in pages:
                     yield self._noted(page)
@@ -205,6 +204,14 @@ class GraphSession:
         ]
         for check in await self._counts.checks(counted):
             yield FetchedPage(changes=PageChanges(check=check))
+
+    async def _conclusion(self, state: FolderState) -> AsyncGenerator[FetchedPage]:
+        """Yield the page that ends a comparison."""
+        if state.failed:
+            return
+        check = next(iter(await self._counts.checks([state])), None)
+        cursors = state.move(compare_link=None)
+        yield FetchedPage(changes=PageChanges(cursors=cursors, check=check, compared=(state.id,)))
 
     async def _guarded(
         self, state: FolderState, step: AsyncGenerator[FetchedPage]

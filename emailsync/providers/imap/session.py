@@ -80,7 +80,9 @@ class ImapSession:
 
     async def reconcile(self, folder: FolderId) -> AsyncGenerator[FetchedPage]:
         """Compare one folder in full; see MailSession."""
-        state = self._states[folder]
+        state = self._states.get(folder)
+        if state is None:
+            return  # the server does not list it now
         try:
             await self._select_anew(state)
         except FolderGone:
@@ -100,7 +102,7 @@ class ImapSession:
             async for page in pages:
                 yield page
         await self.connection.noop()
-        yield self._checked(FetchedPage(), state)
+        yield self._checked(FetchedPage(changes=PageChanges(compared=(folder,))), state)
 
     def _is_parked(self, state: FolderState) -> bool:
         parked = is_parked(state.stored)

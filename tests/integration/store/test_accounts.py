@@ -232,6 +232,9 @@ async def test_an_explanation_holds_what_the_database_knows(
     assert found.account.endpoint_circuit.state is CircuitState.OPEN
     assert (found.folders, found.differing_folders, found.backfilling_folders) == (1, 1, 0)
     assert (found.stored_messages, found.remote_messages, found.quarantined) == (2, 5, 1)
+    assert found.next_comparison_at == await rig.connection.fetchval(
+        "SELECT comparison_due_at FROM folders"
+    )
     assert found.runs == []
     assert await accounts.explain(NOBODY) is None
 

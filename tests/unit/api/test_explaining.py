@@ -55,6 +55,7 @@ def explained(account: AccountInfo, endpoint_circuit: Circuit | None = None) -> 
         differing_folders=0,
         stored_messages=0,
         remote_messages=0,
+        next_comparison_at=None,
         quarantined=0,
         runs=(),
     )

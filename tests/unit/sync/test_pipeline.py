@@ -169,4 +169,4 @@ async def test_a_count_that_differs_from_the_servers_is_remembered(clock: Settab
 
     await pipeline.run(pages_of(FetchedPage(changes=PageChanges(check=check))))
 
-    assert pipeline.mismatched == [check]
+    assert pipeline.mismatched == {check.folder_id}

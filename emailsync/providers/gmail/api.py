@@ -12,6 +12,7 @@ from urllib.parse import quote
 from emailsync.providers.account_client import AccountClient
 from emailsync.providers.gmail.batch import batch_answers, batch_request
 from emailsync.providers.gmail.prices import Prices
+from emailsync.providers.gmail.refusals import refuses_parameter
 from emailsync.providers.gmail.values import (
     HistoryPage,
     Label,
@@ -82,7 +83,7 @@ class GmailApi:
     async def messages(self, label_ids: Sequence[str], page: str) -> MessageList | None:
         """Return one page of the ids of the messages that have all these labels, newest first.
 
-        None: Gmail does not know the page's token any more, or one of the labels.
+        None: Gmail does not take one of the parameters: the page's token, or a label, is unknown.
         """
         params = [("maxResults", PAGE_ITEMS), ("includeSpamTrash", "true")]
         params += [("labelIds", label) for label in label_ids]
@@ -90,9 +91,11 @@ class GmailApi:
             params.append(("pageToken", page))
         allow = (HTTPStatus.BAD_REQUEST,) if page or label_ids else ()
         answer = await self._get("/messages", params, self.prices.list_messages, allow)
-        if answer.status == HTTPStatus.BAD_REQUEST:
-            return None
-        return message_list_of(answer.json())
+        if answer.status != HTTPStatus.BAD_REQUEST:
+            return message_list_of(answer.json())
+        if not refuses_parameter(answer) and (error := self.client.judge(answer)):
+            raise error
+        return None
 
     async def large_messages(self, megabytes: int) -> Sequence[str]:
         """Return the ids of up to 500 messages that are larger, the newest; none without search."""

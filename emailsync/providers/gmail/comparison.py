@@ -116,8 +116,8 @@ class Comparison:
         tokens = [""]
         while True:
             page = await self._page(labels, tokens[-1], is_patient=len(tokens) > WORTH_WAITING_FOR)
-            if page is None and len(tokens) == 1:
-                return ids  # Gmail does not know the label: it is deleted since
+            if page is None and len(tokens) == 1 and await self._is_deleted(labels):
+                return ids
             if page is None:
                 raise ServerRefused("Gmail's list of messages broke off")
             ids.update(page.ids)
@@ -126,6 +126,10 @@ class Comparison:
             if page.next_page in tokens:
                 raise ServerRefused("the pages of Gmail's list of messages go in a ring")
             tokens.append(page.next_page)
+
+    async def _is_deleted(self, labels: tuple[str, ...]) -> bool:
+        """Return whether a label is gone since the session began, by Gmail's own list."""
+        return not {label.id for label in await self.api.labels()}.issuperset(labels)
 
     async def _page(
         self, labels: tuple[str, ...], token: str, *, is_patient: bool

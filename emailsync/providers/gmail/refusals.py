@@ -23,6 +23,7 @@ from emailsync.providers.quota import ProjectThrottled
 RESET_ZONE: Final = ZoneInfo("America/Los_Angeles")  #: daily quotas begin anew at its midnight
 MAX_READ_CHARS: Final = 1_000  #: of a text
 
+BAD_PARAMETER: Final = frozenset({"invalidArgument", "badRequest", "invalidParameter"})
 LIMITED: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -123,6 +124,12 @@ def gmail_refusal(answer: Answer) -> SyncError | None:
     problem = _problem(answer)
     rule = next((rule for rule in RULES if rule.fits(problem)), None)
     return None if rule is None else rule.make(problem)
+
+
+def refuses_parameter(answer: Answer) -> bool:
+    """Return whether a 400 may be about a parameter: by its reason, and as no known refusal."""
+    problem = _problem(answer)
+    return not problem.reasons.isdisjoint(BAD_PARAMETER) and gmail_refusal(answer) is None
 
 
 def until_reset(now: datetime) -> timedelta:

@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 
+import pytest
+
+from emailsync.domain.errors import AuthRefused, ServerRefused, SyncError
 from emailsync.emulators.gmail import errors
+from emailsync.emulators.gmail.exchange import Reply
 from emailsync.emulators.gmail.life import fill
 from gmail_account import GmailAccount
 
@@ -124,4 +128,31 @@ async def test_a_message_in_no_folder_that_gmail_cannot_tell_of_is_not_deleted(
     await account.sync()
 
     assert live == set(account.mailbox.messages)
+    await account.assert_equal()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "expected"),
+    [
+        (errors.invalid_argument("Precondition check failed."), ServerRefused),
+        (errors.error(400, "failedPrecondition", "Precondition check failed."), ServerRefused),
+        (errors.mail_service_not_enabled(), AuthRefused),
+    ],
+    ids=["parameter", "precondition", "no mail"],
+)
+async def test_a_refused_list_of_a_label_that_is_there_takes_it_from_no_message(
+    account: GmailAccount, refusal: Reply, expected: type[SyncError]
+) -> None:
+    fill(account.mailbox, 60)
+    await account.sync()
+    before = await account.stored()
+    account.mailbox.expire_history()
+    account.emulator.faults.add(errors.as_fault(refusal, on="labelIds=Label_1"))
+
+    with pytest.raises(expected):
+        await account.sync()
+
+    assert (await account.stored()).mail == before.mail
+    account.emulator.faults.clear()
+    await account.sync()
     await account.assert_equal()

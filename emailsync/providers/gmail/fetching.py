@@ -126,8 +126,11 @@ class MessageFetcher:
 
     async def _contents(self, batch: Sequence[str]) -> Mapping[str, Answer]:
         if len(batch) == 1 and self._large is not None:
-            return {batch[0]: await self._alone(batch[0])}
-        answers = await self.api.contents(batch)
+            answers: Mapping[str, Answer] = {batch[0]: await self._alone(batch[0])}
+            if batch[0] in self._large:  # which says nothing about the others
+                return answers
+        else:
+            answers = await self.api.contents(batch)
         size = sum(len(answer.body) for answer in answers.values()) / len(batch)
         self._mean_bytes = max(1.0, (self._mean_bytes + size) / 2)
         return answers

@@ -46,6 +46,21 @@ async def test_many_middling_messages_make_smaller_batches(account: GmailAccount
     assert account.usage.calls["messages.get"] == 40 + 20 + 40
 
 
+async def test_batches_grow_again_behind_messages_that_had_to_come_alone(
+    account: GmailAccount,
+) -> None:
+    """Two of these are too much for an answer, and none is large enough for the search."""
+    fill(account.mailbox, 120)
+    for _ in range(4):
+        account.mailbox.deliver(HEADERS + b"x" * (7 * MIB))
+
+    await account.sync()
+
+    await account.assert_equal()
+    assert account.usage.requests["GET /gmail/v1/users/{user}/messages/{id}"] < 15
+    assert account.usage.requests.total() < 40
+
+
 async def test_of_a_message_over_the_limit_only_the_headers_are_kept(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -29,6 +29,10 @@ from emailsync.store.stored_mail import PostgresStoredMail, hold_lease
 SQL: Final = load_queries("folders")
 
 
+class _Overtaken(Exception):
+    """What a page inserted before its turn has rows in the tables already, by the pages before."""
+
+
 class PostgresMailStore:
     """Writes what sessions yield. Any number of tasks may use it, each for its own account."""
 
@@ -84,16 +88,19 @@ class PostgresMailStore:
         """Write the page in one transaction; a poisonous message is quarantined, alone.
 
         The usual page brings new mail and nothing else: its messages are inserted before its turn
-        has come, beside the page before. A page that turns out to be another is written step by
-        step; one that Postgres refuses once more, carefully: the usual page need not pay for the
-        rare one.
+        has come, beside the page before. A page that turns out to be another, if not before its
+        turn, is written step by step; one that Postgres refuses once more, carefully: the usual
+        page need not pay for the rare one.
 
         Raises:
             LeaseLost: the epoch moved on; nothing was written.
             StoreUnavailable: nothing was written, or the whole page just before the failure.
         """
         try:
-            result = await self._apply(lease, page, turn)
+            try:
+                result = await self._apply(lease, page, turn, goes_ahead=is_all_new(page))
+            except _Overtaken:
+                result = await self._apply(lease, page, turn, goes_ahead=False)
         except Exception as error:
             if not (page.messages and is_data_error(error)):
                 raise
@@ -102,14 +109,16 @@ class PostgresMailStore:
         await self._statistics.add(result.created)
         return result
 
-    async def _apply(self, lease: Lease, page: ReadyPage, turn: Turn | None) -> PageResult:
-        goes_ahead = is_all_new(page)
-
+    async def _apply(
+        self, lease: Lease, page: ReadyPage, turn: Turn | None, *, goes_ahead: bool
+    ) -> PageResult:
         async def work(connection: Connection) -> PageResult:
             writer = self._writer(connection, lease, careful=False)
             done = goes_ahead and await writer.insert_new(page)
             await _come(turn)
             await hold_lease(connection, lease, lease_s=self._lease_s)
+            if done and await writer.is_overtaken(page):
+                raise _Overtaken
             return await (writer.finish_new(page) if done else writer.write(page))
 
         if not goes_ahead:

@@ -90,10 +90,17 @@ class PageWriter:
         If not, nothing that is stored already was touched, and `write` has to follow.
         """
         messages = _by_remote_id(page.messages)
-        hashes = [raw_sha256 for _, raw_sha256 in _adopting(messages)]
-        inserted = await self._insert(messages, hashes, _returning(messages))
+        inserted = await self._insert(messages, *_may_take_over(messages))
         self._kinds = dict.fromkeys(inserted.ids, CREATED)
         return len(inserted.complete) == len(messages)
+
+    async def is_overtaken(self, page: ReadyPage) -> bool:
+        """Return whether rows that the page should have taken over vanished during `insert_new`.
+
+        Then what that did has to be undone.
+        """
+        wanted = _may_take_over(_by_remote_id(page.messages))
+        return bool(await self._connection.fetchval(SQL["has_vanished"], *self._key, *wanted))
 
     async def finish_new(self, page: ReadyPage) -> PageResult:
         """Do what is left of a page whose messages were all stored by `insert_new`."""
@@ -364,6 +371,11 @@ def _adopting(messages: Iterable[ReadyMessage]) -> Sequence[tuple[str, bytes]]:
         for message in messages
         if message.fetched.adopts and message.raw_sha256 is not None
     ]
+
+
+def _may_take_over(messages: Sequence[ReadyMessage]) -> tuple[Sequence[bytes], Sequence[str]]:
+    """Return hashes and names of the vanished rows that would be theirs."""
+    return [raw_sha256 for _, raw_sha256 in _adopting(messages)], _returning(messages)
 
 
 def _returning(messages: Iterable[ReadyMessage]) -> Sequence[str]:

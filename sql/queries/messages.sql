@@ -83,6 +83,19 @@ SELECT created.id, created.remote_id, count(placed.message_id) AS placements,
 FROM created LEFT JOIN placed ON placed.message_id = created.id
 GROUP BY created.id, created.remote_id
 
+-- name: has_vanished
+-- Return whether a vanished row has one of the hashes $3 or of the names $4 by now: what insert_messages
+-- looked for when it began. Plan: messages_vanished_idx, messages_vanished_name_idx.
+SELECT EXISTS (
+    SELECT FROM messages
+    WHERE tenant_id = $1 AND provider_id = $2 AND raw_sha256 = ANY ($3::bytea[])
+        AND (deleted_at IS NOT NULL OR detached_at IS NOT NULL)
+) OR EXISTS (
+    SELECT FROM messages
+    WHERE tenant_id = $1 AND provider_id = $2 AND remote_id = ANY ($4::text[])
+        AND (deleted_at IS NOT NULL OR detached_at IS NOT NULL)
+)
+
 -- name: update_messages
 -- Bring the live messages of a page ($3-$30 as in insert_messages) to what the provider says now;
 -- return the ids of those that differed. The raw bytes are compared by their hash.

@@ -1,3 +1,5 @@
+"""Many calls in one request: how a batch is written, and its answer read."""
+
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,3 +1,5 @@
+"""Gmail's JSON read into values, or refused where it has another shape than documented."""
+
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime

@@ -1,3 +1,5 @@
+"""The place of a walk survives the database, and one that cannot be read begins anew."""
+
 import pytest
 
 from emailsync.providers.gmail.walk import Stage, Walk

@@ -1,3 +1,5 @@
+"""A generator works ahead of its consumer, and ends with it."""
+
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 

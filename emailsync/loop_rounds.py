@@ -5,6 +5,12 @@ compute for some milliseconds, an answer that needs five rounds waits for fifty 
 """
 
 import asyncio
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+PIECE: Final = 500  #: things that are made between two rounds: it takes some milliseconds
+
+T = TypeVar("T")
 
 
 class Rounds:
@@ -17,3 +23,13 @@ class Rounds:
         """Return in a round in which nobody else's call returns."""
         async with self._door:
             await asyncio.sleep(0)
+
+
+async def in_pieces(things: Iterable[T]) -> list[T]:
+    """Return all things of an iterator that makes them, others having their turn in between."""
+    made: list[T] = []
+    for thing in things:
+        made.append(thing)
+        if not len(made) % PIECE:
+            await asyncio.sleep(0)
+    return made

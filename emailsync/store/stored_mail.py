@@ -19,6 +19,7 @@ from emailsync.domain.folders import (
     StoredFolder,
 )
 from emailsync.domain.mail import Flags
+from emailsync.loop_rounds import PIECE, in_pieces
 from emailsync.ports import Fingerprint, StoredMessage, StoredPlacement
 from emailsync.store.database import Connection, Database
 from emailsync.store.page_writer import PageWriter
@@ -155,8 +156,9 @@ class _FolderWriter:
 
     async def save(self, news: Sequence[RemoteFolder]) -> None:
         """Add or update folders."""
-        if news:
-            await self._fetch("save_seen", *columns_of(map(_folder_row, news), 3))
+        for start in range(0, len(news), PIECE):
+            rows = map(_folder_row, news[start : start + PIECE])
+            await self._fetch("save_seen", *columns_of(rows, 3))
 
     async def count_missing(self, missing: Sequence[FolderId]) -> None:
         """Note that a listing did not show these."""
@@ -185,7 +187,7 @@ def _folder_row(folder: RemoteFolder) -> tuple[str, str, FolderRole | None]:
 
 async def _folders(connection: Connection, key: AccountKey) -> Sequence[StoredFolder]:
     rows = await connection.fetch(SQL["folders"], key.tenant_id, key.account_id)
-    return [_stored_folder(row) for row in rows]
+    return await in_pieces(map(_stored_folder, rows))
 
 
 def _stored_folder(row: Record) -> StoredFolder:

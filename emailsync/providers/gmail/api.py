@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
+from emailsync.loop_rounds import in_pieces
 from emailsync.providers.account_client import AccountClient
 from emailsync.providers.gmail.batch import batch_answers, batch_request
 from emailsync.providers.gmail.prices import Prices
@@ -65,7 +66,7 @@ class GmailApi:
     async def labels(self) -> Sequence[Label]:
         """Return all labels."""
         answer = await self._get("/labels", (), self.prices.list_labels)
-        return labels_of(answer.json())
+        return await in_pieces(labels_of(answer.json()))
 
     async def totals(self, label_ids: Sequence[str]) -> Mapping[str, int]:
         """Return how many messages each label has; labels that are gone are left out."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from emailsync.domain.errors import ServerRefused
 from emailsync.domain.folders import FolderChanges, RemoteFolder, StoredFolder
 from emailsync.domain.pages import FetchedPage
+from emailsync.loop_rounds import in_pieces
 from emailsync.ports import StoredMail
 from emailsync.providers.gmail.api import GmailApi
 from emailsync.providers.gmail.changes import Differences
@@ -88,7 +89,7 @@ class LabelKeeper:
         return replace(page, changes=replace(page.changes, unchecked=unchecked))
 
     async def _listed(self) -> Sequence[RemoteFolder]:
-        wanted = folders_wanted(await self.api.labels())
+        wanted = await in_pieces(folders_wanted(await self.api.labels()))
         if not any(folder.remote_id == INBOX for folder in wanted):
             raise ServerRefused("Gmail's list of labels is not whole: it has no inbox")
         return wanted

@@ -3,7 +3,7 @@
 A message is known by the set of its label ids; folders and flags follow from it and back. Pure.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from emailsync.domain.folders import FolderId, FolderRole, RemoteFolder, StoredFolder
@@ -79,11 +79,9 @@ def flags_of(labels: Collection[str]) -> Flags:
     )
 
 
-def folders_wanted(labels: Sequence[Label]) -> Sequence[RemoteFolder]:
-    """Return the folders that the mailbox has."""
-    wanted = [
-        RemoteFolder(remote_id=label.id, path=label.name, role=ROLES.get(label.id))
-        for label in labels
-        if label.id not in NO_FOLDERS and label.id != ARCHIVE.remote_id
-    ]
-    return [*wanted, ARCHIVE]
+def folders_wanted(labels: Iterable[Label]) -> Iterator[RemoteFolder]:
+    """Yield the folders that the mailbox has."""
+    for label in labels:
+        if label.id not in NO_FOLDERS and label.id != ARCHIVE.remote_id:
+            yield RemoteFolder(remote_id=label.id, path=label.name, role=ROLES.get(label.id))
+    yield ARCHIVE

@@ -99,10 +99,10 @@ def address_of(profile: Mapping[str, Any]) -> str:
     return _of_type(profile, "emailAddress", str)
 
 
-def labels_of(answer: Mapping[str, Any]) -> Sequence[Label]:
-    """Return the labels of a `labels.list`."""
-    items = _list(answer, "labels")
-    return [Label(_name(item), _of_type(item, "name", str)) for item in items]
+def labels_of(answer: Mapping[str, Any]) -> Iterator[Label]:
+    """Yield the labels of a `labels.list`; there may be 10,000."""
+    for item in _list(answer, "labels"):
+        yield Label(_name(item), _of_type(item, "name", str))
 
 
 def total_of(label: Mapping[str, Any]) -> int:

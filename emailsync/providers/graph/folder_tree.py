@@ -6,12 +6,13 @@ messages that lie elsewhere: neither is synced. A stored folder that is not list
 Graph says so of it by name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from emailsync.domain.errors import ServerRefused, SyncError
 from emailsync.domain.folders import FolderChanges, FolderRole, RemoteFolder, StoredFolder
+from emailsync.loop_rounds import in_pieces
 from emailsync.ports import StoredMail
 from emailsync.providers.graph.addressing import ForeignLink, segment, target
 from emailsync.providers.graph.batch import Part, get_batched
@@ -95,17 +96,17 @@ class FolderTree:
         """List all folders and store what differs."""
         options = {"$select": SELECTION}
         items, link = await self._follow(target(f"{self._root}/delta", options))
-        entries = {at: _Entry(item) for at, item in items.items() if not is_removed(item)}
+        there = (pair for pair in items.items() if not is_removed(pair[1]))
+        entries = dict(await in_pieces((at, _Entry(item)) for at, item in there))
         roles = await self._roles(entries, known)
-        paths = _paths(entries)
-        seen = tuple(
-            RemoteFolder(remote_id=at, path=paths[at], role=roles.get(at))
-            for at, entry in entries.items()
-            if entry.is_synced and entry.name
+        seen = await in_pieces(
+            RemoteFolder(remote_id=at, path=path, role=roles.get(at))
+            for at, path in _paths(entries)
+            if entries[at].is_synced and entries[at].name
         )
         gone = await self._gone(known, {folder.remote_id for folder in seen}, entries)
         folders = await self.stored.save_folders(
-            FolderChanges(seen=seen, gone=tuple(folder.id for folder in gone))
+            FolderChanges(seen=tuple(seen), gone=tuple(folder.id for folder in gone))
         )
         totals = {at: entry.total for at, entry in entries.items() if entry.total is not None}
         return Tree(folders=folders, totals=totals, link=link, is_news=True, removed=bool(gone))
@@ -167,8 +168,8 @@ class FolderTree:
         ]
 
 
-def _paths(entries: Mapping[str, _Entry]) -> Mapping[str, str]:
-    """Return the path of each folder, from the top down; the root itself is never listed."""
+def _paths(entries: Mapping[str, _Entry]) -> Iterator[tuple[str, str]]:
+    """Yield each folder with its path, from the top down; the root itself is never listed."""
     paths: dict[str, str] = {}
     for at in entries:
         chain: dict[str, _Entry] = {}  # from the folder up to one whose path is known
@@ -179,7 +180,7 @@ def _paths(entries: Mapping[str, _Entry]) -> Mapping[str, str]:
         path = paths.get(above or "", "")
         for remote_id, entry in reversed(chain.items()):
             paths[remote_id] = path = _below(path, entry)
-    return paths
+            yield remote_id, path
 
 
 def _below(path: str, entry: _Entry) -> str:

@@ -110,7 +110,7 @@ def test_history_is_read_in_order_and_only_from_what_says_what_happened() -> Non
 
 
 def test_lists_that_are_left_out_are_empty() -> None:
-    assert labels_of({}) == []
+    assert list(labels_of({})) == []
     assert message_list_of({}).ids == []
     assert history_page_of({"historyId": "1", "nextPageToken": "t"}).next_page == "t"
 

@@ -1,15 +1,13 @@
 """Opens sessions of Microsoft Graph: from an account's settings to its mailbox's root."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import anyio
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emailsync.config import LiveSettings
-from emailsync.domain.errors import Misconfigured
 from emailsync.domain.quota_use import QuotaLevel
 from emailsync.ports import Account, StoredMail
 from emailsync.providers.account_client import AccountClient, TokenSource
@@ -28,28 +26,13 @@ from emailsync.providers.graph.session import GraphSession
 from emailsync.providers.http_client import HttpClient
 from emailsync.providers.mailbox_owners import MailboxOwners
 from emailsync.providers.quota import ProviderQuota
+from emailsync.providers.stored_settings import StoredSettings
 
 
-class GraphAccountSettings(BaseModel):
+class GraphAccountSettings(StoredSettings):
     """What a session needs of `provider_configs.settings` of a Microsoft account."""
 
-    model_config = ConfigDict(frozen=True)
-
     permission: Literal["delegated", "application"] = "delegated"
-
-    @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> "GraphAccountSettings":
-        """Return the settings of a stored account.
-
-        Raises:
-            Misconfigured: naming the wrong setting, never its value.
-        """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise Misconfigured(f"the account's setting {where}: {first['msg']}") from error
 
 
 class GraphOpener:

@@ -1,13 +1,12 @@
 """What the settings of an IMAP account say, checked; nothing here connects to anything."""
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from emailsync.domain.errors import Misconfigured
 from emailsync.providers.oauth.audiences import Audience
+from emailsync.providers.stored_settings import StoredSettings
 
 AUDIENCES: Final = {"google": Audience.GOOGLE_IMAP, "microsoft": Audience.OUTLOOK_IMAP}
 
@@ -20,10 +19,10 @@ class Security(StrEnum):
     NONE = "none"
 
 
-class ImapAccountSettings(BaseModel):
+class ImapAccountSettings(StoredSettings):
     """`provider_configs.settings` of an IMAP account."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     host: str = Field(min_length=1, max_length=253)
     port: int = Field(ge=1, le=65_535)
@@ -33,17 +32,3 @@ class ImapAccountSettings(BaseModel):
     auth: str | None = None  #: this and the next two: how it comes to them, see SignIn
     permission: str | None = None
     tenant: str | None = None
-
-    @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> "ImapAccountSettings":
-        """Return the settings of a stored account.
-
-        Raises:
-            Misconfigured: naming the first wrong setting, never its value.
-        """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise Misconfigured(f"the account's setting {where}: {first['msg']}") from error

@@ -257,13 +257,11 @@ def _public_url(listen: str) -> str:
 
 
 def _footer(order: _Order, daemon: Daemon) -> str:
-    order_to_connect = json.dumps({"tenant_id": plan_tenants(1)[0].name, "return_to": "/"})
     return (
-        f"The dashboard: http://{order.listen}/#token={daemon.token()}\n"
-        "Open it in a browser. Ctrl-C ends the demo and removes everything.\n"
-        f"To connect {NEWCOMERS[ProviderType.GOOGLE]}, open the consent_url that this answers:\n"
-        f"curl -s -H 'Authorization: Bearer {daemon.token()}' -H 'Content-Type: application/json'"
-        f" -d '{order_to_connect}' http://{order.listen}/providers/google/connect"
+        f"The dashboard: {_public_url(order.listen)}/#token={daemon.token()}\n"
+        "Open it in a browser. To see how people connect a mailbox, add the account "
+        f"{' or '.join(NEWCOMERS.values())} there.\n"
+        "Ctrl-C ends the demo and removes everything."
     )
 
 

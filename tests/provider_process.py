@@ -6,9 +6,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
+
+from installation import Installation
+from oauth_rig import oauth_settings
+
+API = {"google": "gmail", "microsoft": "graph"}  #: the emulator of each type of account
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +43,15 @@ def running_providers(order: Mapping[str, Any]) -> Iterator[ProviderProcess]:
         yield ProviderProcess(json.loads(process.stdout.readline()))
         process.stdin.close()
         assert process.wait(10) == 0
+
+
+def registration(
+    installation: Installation, providers: ProviderProcess, folder: Path
+) -> Mapping[str, Any]:
+    """Return the settings of who is registered at the issuers; `folder` gets the secrets."""
+    issuers = providers.urls["oauth"]
+    oauth = json.loads(oauth_settings(issuers, folder).model_dump_json(exclude_none=True))
+    for kind, api in API.items():
+        oauth[kind]["api_url"] = providers.urls[api]
+    oauth["google"]["auth_url"] = f"{issuers}/google/authorize"
+    return {"oauth": oauth, "http": {"public_url": installation.http_url}}

@@ -19,7 +19,7 @@ export class Account {
     this.body = el("div", { class: "flow" });
     this.tell = tell;
     this.reconnection = new Reconnection(this.path, tell);
-    show(root, this.body, this.reconnection.dialog);
+    show(root, this.body, this.reconnection.dialog.element);
   }
 
   async look() {
@@ -51,7 +51,10 @@ export class Account {
     resume: async () => this.do("resume", "It is synced again, and at once."),
     test: async () => {
       const { ok, detail } = await ask(`${this.path}/test`, { method: "POST" });
-      this.tell(ok ? "The login works." : `The login does not work: ${detail}`, ok ? "good" : "bad");
+      this.tell(
+        ok ? "The login works." : `The login does not work: ${detail}`,
+        ok ? "good" : "bad",
+      );
     },
     reconnect: async () => this.reconnection.begin(this.account),
   };
@@ -82,7 +85,9 @@ function heading(account) {
 
 function why({ because, account }) {
   const sentences = because.map((each) => el("li", {}, each));
-  const error = account.last_error && el("p", { class: "error" }, `${account.last_error_class}: ${account.last_error}`);
+  const error =
+    account.last_error &&
+    el("p", { class: "error" }, `${account.last_error_class}: ${account.last_error}`);
   return el("section", { class: "why" }, [
     el("h2", { class: "unseen" }, "Why it is where it is"),
     el("ul", {}, sentences),
@@ -95,7 +100,13 @@ function facts(explained, now) {
   const label = `${number(stored)} of ${number(remote)} messages are stored`;
   const late = account.unsynced_s >= 1 ? `by ${duration(account.unsynced_s)}` : "no";
   const pairs = [
-    ["Messages", [`${number(stored)} of ${number(remote)} (${percent(stored, remote)})`, meter(stored, remote, label)]],
+    [
+      "Messages",
+      [
+        `${number(stored)} of ${number(remote)} (${percent(stored, remote)})`,
+        meter(stored, remote, label),
+      ],
+    ],
     ["Last synced", time(account.last_synced_at, now)],
     ["Next sync", time(account.next_sync_at, now)],
     ["Priority", `${PRIORITIES[account.priority]}: every ${duration(account.interval_s)}`],
@@ -108,7 +119,9 @@ function facts(explained, now) {
     ["Server", server(account.settings)],
     ["Added", time(account.created_at, now)],
   ];
-  const list = pairs.filter(([, value]) => value).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+  const list = pairs
+    .filter(([, value]) => value)
+    .map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   return card("How it is", el("dl", {}, list));
 }
 
@@ -118,7 +131,12 @@ function server({ host, port, security, username }) {
 
 function folderCard({ items, next_cursor: more }, now) {
   if (!items.length) return card("Folders", nothing("Its folders are listed by its first sync."));
-  const headings = [["Folder", "half"], ["Stored", "count"], ["At the provider", "count"], ["Compared", "count"]];
+  const headings = [
+    ["Folder", "half"],
+    ["Stored", "count"],
+    ["At the provider", "count"],
+    ["Compared", "count"],
+  ];
   const rows = items.map((folder) => ({ key: folder.id, cells: folderCells(folder, now) }));
   const beside = more ? el("p", { class: "quiet" }, `the first ${FOLDERS_SHOWN}`) : null;
   return card("Folders", table("Folders of this account", headings, rows), beside);
@@ -131,14 +149,22 @@ function folderCells(folder, now) {
   return [
     [folder.path, note && el("span", { class: "quiet second" }, note)],
     number(stored),
-    el("span", { class: isUnlike ? "differs" : null }, remote === null ? "not counted yet" : number(remote)),
+    el(
+      "span",
+      { class: isUnlike ? "differs" : null },
+      remote === null ? "not counted yet" : number(remote),
+    ),
     time(folder.checked_at, now),
   ];
 }
 
 function messageCard(messages, now) {
   if (!messages.length) return card("Latest messages", nothing("Nothing is stored yet."));
-  const headings = [["Subject", "half"], ["From", ""], ["Received", "count"]];
+  const headings = [
+    ["Subject", "half"],
+    ["From", ""],
+    ["Received", "count"],
+  ];
   const rows = messages.map((message) => ({
     key: message.id,
     cells: [

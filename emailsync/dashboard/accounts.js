@@ -1,5 +1,6 @@
 // All accounts: searched, narrowed down by state and type, page by page.
 
+import { Addition } from "./addition.js";
 import { address, ask } from "./api.js";
 import { el, show } from "./dom.js";
 import { NOTHING, duration } from "./format.js";
@@ -20,14 +21,19 @@ const COLUMNS = [
 export class Accounts {
   title = "Accounts";
 
-  /** @param query what the address of the page says: state, type, search. */
-  constructor(root, query, again) {
+  /**
+   * @param query what the address of the page says: state, type, search.
+   * @param tenant whose accounts are seen; null: everybody's.
+   * @param again looks again at once.
+   */
+  constructor(root, query, tenant, again) {
     this.wanted = { state: "", type: "", search: "", ...Object.fromEntries(query) };
     this.pages = [null]; // the cursors of the pages up to the one that is shown
     this.next = null;
     this.again = again;
     this.list = el("div", { class: "flow" });
-    show(root, el("h1", {}, "Accounts"), this.form(), this.list);
+    this.addition = new Addition(tenant);
+    show(root, this.heading(), this.form(), this.list, this.addition.dialog.element);
   }
 
   async look() {
@@ -41,17 +47,37 @@ export class Accounts {
 
   /** Doings of this page's buttons. */
   doings = {
+    add: async () => this.addition.dialog.open(),
     "next-page": async () => this.pages.push(this.next),
     "previous-page": async () => this.pages.pop(),
   };
 
+  heading() {
+    return el(
+      "header",
+      { class: "titled" },
+      el("h1", {}, "Accounts"),
+      button("Add account …", "add"),
+    );
+  }
+
   form() {
-    const search = el("input", { type: "search", name: "search", id: "search", maxlength: 320, placeholder: "Address or tenant" });
+    const search = el("input", {
+      type: "search",
+      name: "search",
+      id: "search",
+      maxlength: 320,
+      placeholder: "Address or tenant",
+    });
     search.value = this.wanted.search;
     const form = el("form", { class: "filters", role: "search" }, [
       el("label", { class: "unseen", for: "search" }, "Search for an address or a tenant"),
       search,
-      this.choice("state", "State", Object.entries(STATES).map(([key, { label }]) => [key, label])),
+      this.choice(
+        "state",
+        "State",
+        Object.entries(STATES).map(([key, { label }]) => [key, label]),
+      ),
       this.choice("type", "Provider", Object.entries(TYPES)),
     ]);
     let typed = null;
@@ -85,16 +111,20 @@ export class Accounts {
       return el("section", { class: "card" }, table("Accounts", COLUMNS, rows));
     }
     const isNarrow = Object.values(this.wanted).some(Boolean);
-    const text = isNarrow ? "No account is like this." : "No account has been added yet. POST /providers or `emailsyncd account add` adds one.";
+    const text = isNarrow ? "No account is like this." : "No account has been added yet.";
     return el("section", { class: "card" }, nothing(text));
   }
 
   turning() {
     if (this.pages.length === 1 && !this.next) return null;
-    return el("nav", { class: "turning", "aria-label": "Pages of accounts" }, [
-      this.pages.length > 1 && button("Previous", "previous-page"),
-      this.next && button("Next", "next-page"),
-    ].filter(Boolean));
+    return el(
+      "nav",
+      { class: "turning", "aria-label": "Pages of accounts" },
+      [
+        this.pages.length > 1 && button("Previous", "previous-page"),
+        this.next && button("Next", "next-page"),
+      ].filter(Boolean),
+    );
   }
 }
 
@@ -104,7 +134,10 @@ function cells(account) {
       el("a", { href: `#/accounts/${account.id}` }, account.email_address),
       el("span", { class: "quiet second" }, account.tenant_id),
     ],
-    [stateMark(account), account.last_error && el("span", { class: "second error" }, account.last_error)],
+    [
+      stateMark(account),
+      account.last_error && el("span", { class: "second error" }, account.last_error),
+    ],
     TYPES[account.provider_type],
     PRIORITIES[account.priority],
     time(account.last_synced_at, Date.now()),

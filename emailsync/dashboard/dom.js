@@ -27,13 +27,16 @@ function filled(node, attributes, children) {
  */
 export function show(target, ...wanted) {
   const there = [...target.childNodes];
-  wanted.flat(Infinity).filter(Boolean).forEach((node, place) => {
-    const old = there[place];
-    if (old === undefined) target.append(node);
-    else if (!alike(old, node)) old.replaceWith(node);
-    else update(old, node);
-    there[place] = null;
-  });
+  wanted
+    .flat(Infinity)
+    .filter(Boolean)
+    .forEach((node, place) => {
+      const old = there[place];
+      if (old === undefined) target.append(node);
+      else if (!alike(old, node)) old.replaceWith(node);
+      else update(old, node);
+      there[place] = null;
+    });
   there.filter(Boolean).forEach((old) => old.remove());
 }
 

@@ -4,7 +4,11 @@ const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const ONE_DIGIT = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const EXACT = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
 const DAY = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
-const UNITS = [["d", 86_400], ["h", 3_600], ["min", 60]];
+const UNITS = [
+  ["d", 86_400],
+  ["h", 3_600],
+  ["min", 60],
+];
 const MINUTE_S = 60;
 const KILO = 1_024;
 const LONG_S = 30 * 86_400; // from then on a date says more than a distance

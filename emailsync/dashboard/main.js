@@ -3,6 +3,7 @@
 import { Account } from "./account.js";
 import { Accounts } from "./accounts.js";
 import { Away, ask } from "./api.js";
+import { cameBack } from "./connect.js";
 import { el, show } from "./dom.js";
 import { askForToken, logIn, tokenOfLink } from "./login.js";
 import { Overview } from "./overview.js";
@@ -19,13 +20,16 @@ const content = document.getElementById("content");
 
 let page = null;
 let poll = null;
-let isLoggedIn = false;
+let session = null; // null: nobody is logged in
 
 function pageAt(hash) {
   const [, path, query] = /^#?([^?]*)\??(.*)$/.exec(hash);
   const account = /^\/accounts\/([0-9a-f-]{36})$/.exec(path);
   if (account) return (root) => new Account(root, account[1], tell);
-  if (path === "/accounts") return (root) => new Accounts(root, new URLSearchParams(query), () => poll.now());
+  if (path === "/accounts") {
+    return (root) =>
+      new Accounts(root, new URLSearchParams(query), session.tenant_id, () => poll.now());
+  }
   return (root) => new Overview(root);
 }
 
@@ -51,26 +55,32 @@ function note(outcome) {
   if (outcome.status === UNAUTHORISED) return leave("Your session is over. Please log in again.");
   if (outcome.status === NOT_FOUND) {
     poll.stop();
-    show(content.firstChild, el("p", { class: "card nothing" }, "There is no such account, or it is not yours to see."));
+    show(
+      content.firstChild,
+      el("p", { class: "card nothing" }, "There is no such account, or it is not yours to see."),
+    );
     return undefined;
   }
   live.className = isLive ? "live" : "live away";
-  const trouble = outcome instanceof Away ? "The daemon does not answer; trying again" : outcome.message;
+  const trouble =
+    outcome instanceof Away ? "The daemon does not answer; trying again" : outcome.message;
   const text = isLive ? "Live" : trouble;
   if (live.textContent !== text) live.textContent = text;
   document.body.classList.toggle("stale", !isLive);
   return undefined;
 }
 
-function enter() {
-  isLoggedIn = true;
+function enter(begun) {
+  session = begun;
   bar.hidden = false;
   live.textContent = "";
   open();
+  const outcome = cameBack();
+  if (outcome) tell(...outcome);
 }
 
 function leave(notice) {
-  isLoggedIn = false;
+  session = null;
   poll?.stop();
   bar.hidden = true;
   messages.replaceChildren();
@@ -101,7 +111,7 @@ document.addEventListener("click", async (event) => {
   pressed.setAttribute("aria-disabled", "true");
   try {
     await doing(pressed.dataset);
-    if (isLoggedIn) await poll.now();
+    if (session) await poll.now();
   } catch (error) {
     if (error.status === UNAUTHORISED) leave("Your session is over. Please log in again.");
     else tell(error instanceof Away ? "The daemon does not answer." : error.message, "bad");
@@ -110,14 +120,16 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-window.addEventListener("hashchange", () => (location.hash.startsWith("#token=") ? begin() : isLoggedIn && open()));
+window.addEventListener("hashchange", () =>
+  location.hash.startsWith("#token=") ? begin() : session && open(),
+);
 
 /** Go in by the token of the address, or by the session that there is. */
 async function begin() {
   const token = tokenOfLink();
   try {
-    const session = token ? await logIn(token) : await ask("session");
-    session.scope ? enter() : leave(null);
+    const there = token ? await logIn(token) : await ask("session");
+    there.scope ? enter(there) : leave(null);
   } catch (error) {
     leave(error instanceof Away ? "The daemon does not answer." : error.message);
   }

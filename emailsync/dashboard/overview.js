@@ -28,10 +28,12 @@ export class Overview {
       el("h1", { class: "unseen" }, "Overview"),
       concerns(overview),
       el("div", { class: "flow tiles" }, tiles(overview)),
-      columns(
-        [overview.daemon && queues(overview.daemon), circuits(overview, now)],
-        [accounts(overview), overview.daemon && providers(overview.daemon)],
-      ),
+      overview.daemon
+        ? columns(
+            [queues(overview.daemon), providers(overview.daemon)],
+            [accounts(overview), circuits(overview, now)],
+          )
+        : columns([accounts(overview)], [circuits(overview, now)]),
       recentRuns(runs.items, now, this.onlyFailed),
     );
   }
@@ -61,9 +63,17 @@ function concerns({ standings, mail }) {
   const states = NEEDS_A_PERSON.map((state) => [state, sum(inState(standings, state))]);
   const parts = states
     .filter(([, count]) => count)
-    .map(([state, count]) => stateLink(state, `${number(count)} ${STATES[state].label.toLowerCase()}`));
+    .map(([state, count]) =>
+      stateLink(state, `${number(count)} ${STATES[state].label.toLowerCase()}`),
+    );
   if (mail.quarantined) parts.push(`${number(mail.quarantined)} messages set aside`);
-  if (!parts.length) return el("p", { class: "concerns well" }, mark("All well", "good"), " Nothing waits for a person.");
+  if (!parts.length)
+    return el(
+      "p",
+      { class: "concerns well" },
+      mark("All well", "good"),
+      " Nothing waits for a person.",
+    );
   const listed = parts.flatMap((part, place) => (place ? [", ", part] : [part]));
   return el("p", { class: "concerns" }, mark("Needs a person", "bad"), " ", listed);
 }
@@ -117,12 +127,19 @@ function lagTile({ queues: all, instances }) {
   const worst = all.reduce((most, queue) => (queue.lag_s > most.lag_s ? queue : most));
   const daemons = instances === 1 ? "one daemon" : `${number(instances)} daemons`;
   const where = worst.lag_s ? `queue ${QUEUES[worst.queue].toLowerCase()}` : "nothing waits";
-  return tile("Longest wait", duration(worst.lag_s), `${where}, ${daemons}`);
+  return tile("Longest lag", duration(worst.lag_s), `${where}, ${daemons}`);
 }
 
 function freshnessTile(standings) {
-  const late = Math.max(0, ...standings.filter((each) => each.status === "active").map((each) => each.unsynced_s));
-  return tile("Behind schedule", duration(late), late ? "the least fresh account" : "all are fresh");
+  const late = Math.max(
+    0,
+    ...standings.filter((each) => each.status === "active").map((each) => each.unsynced_s),
+  );
+  return tile(
+    "Behind schedule",
+    duration(late),
+    late ? "the least fresh account" : "all are fresh",
+  );
 }
 
 function queues({ queues: all }) {
@@ -130,7 +147,7 @@ function queues({ queues: all }) {
     ["Queue", ""],
     ["Waiting", "count"],
     ["Running", "count"],
-    ["Longest wait", "count"],
+    ["Lag", "count"],
     ["Done", "count"],
     ["Failed", "count"],
     ["Average run", "count"],
@@ -152,13 +169,19 @@ function queues({ queues: all }) {
 }
 
 function providers({ providers: all }) {
-  const headings = [["Provider", ""], ["Syncs now", "count"], ["Quota used, of our share", "half count"]];
+  const headings = [
+    ["Provider", ""],
+    ["Syncs now", "count"],
+    ["Quota used, of our share", "most"],
+  ];
   const rows = all.map((provider) => ({
     key: provider.provider_type,
     cells: [
       TYPES[provider.provider_type],
       `${number(provider.running)} of ${number(provider.concurrent)}`,
-      provider.quotas.length ? provider.quotas.map((level) => quota(level, provider.provider_type)) : NOTHING,
+      provider.quotas.length
+        ? provider.quotas.map((level) => quota(level, provider.provider_type))
+        : NOTHING,
     ],
   }));
   return card("Providers", table("What providers are asked for", headings, rows));
@@ -168,14 +191,29 @@ function quota({ of, used, limit, window_s: windowS }, type) {
   const what = type === "google" ? "units" : "requests";
   const whose = of === "project" ? "all accounts" : "busiest mailbox";
   const text = `${number(used)} of ${number(limit)} ${what} in ${duration(windowS)}`;
-  const whole = `${whose}: ${text}`;
-  return el("div", { class: "quota" }, el("span", { class: "quiet" }, whose), ` ${percent(used, limit)}`, meter(used, limit, whole), el("span", { class: "quiet second" }, text));
+  return el("div", { class: "quota", title: text }, [
+    el("span", { class: "quiet" }, whose),
+    el("span", {}, percent(used, limit)),
+    meter(used, limit, `${whose}: ${text}`),
+  ]);
 }
 
 function accounts({ standings }) {
-  if (!standings.length) return card("Accounts by state", nothing("No account has been added yet. POST /providers or `emailsyncd account add` adds one."));
-  const types = Object.keys(TYPES).filter((type) => standings.some((each) => each.provider_type === type));
-  const headings = [["State", ""], ...types.map((type) => [TYPES[type], "count"]), ["All", "count"]];
+  if (!standings.length) {
+    const add = el("a", { href: "#/accounts" }, "Add the first one");
+    return card(
+      "Accounts by state",
+      el("p", { class: "nothing" }, add, ", by hand or by the API."),
+    );
+  }
+  const types = Object.keys(TYPES).filter((type) =>
+    standings.some((each) => each.provider_type === type),
+  );
+  const headings = [
+    ["State", ""],
+    ...types.map((type) => [TYPES[type], "count"]),
+    ["All", "count"],
+  ];
   const rows = Object.entries(STATES)
     .map(([state, { label, tone }]) => [state, mark(label, tone), inState(standings, state)])
     .filter(([, , members]) => members.length)
@@ -192,9 +230,18 @@ function accounts({ standings }) {
 
 function circuits({ circuits: open, standings }, now) {
   const own = sum(standings, "open_circuits");
-  const beside = own ? el("p", { class: "quiet" }, `${number(own)} accounts have an open circuit of their own`) : null;
-  if (!open.length) return card("Circuits", nothing("No server is left alone: all circuits are closed."), beside);
-  const headings = [["Server", ""], ["State", ""], ["Failures", "count"], ["Accounts", "count"], ["Next try", "count"]];
+  const beside = own
+    ? el("p", { class: "quiet" }, `${number(own)} accounts have an open circuit of their own`)
+    : null;
+  if (!open.length)
+    return card("Circuits", nothing("No server is left alone: all circuits are closed."), beside);
+  const headings = [
+    ["Server", ""],
+    ["State", ""],
+    ["Failures", "count"],
+    ["Accounts", "count"],
+    ["Next try", "count"],
+  ];
   const rows = open.map((circuit) => ({
     key: `${circuit.provider_type} ${circuit.endpoint}`,
     cells: [

@@ -10,7 +10,12 @@ export function card(title, content, beside = null) {
 
 /** Cards in two columns, each as high as it needs; on a narrow screen one below the other. */
 export function columns(left, right) {
-  return el("div", { class: "flow cards" }, el("div", { class: "flow" }, left), el("div", { class: "flow" }, right));
+  return el(
+    "div",
+    { class: "flow cards" },
+    el("div", { class: "flow" }, left),
+    el("div", { class: "flow" }, right),
+  );
 }
 
 /** What stands where there is nothing to show. */
@@ -77,6 +82,8 @@ export function meter(value, most, label) {
 
 /** A button; `data` is what the page's `doings` get. */
 export function button(label, doing, data = {}, kind = null) {
-  const given = Object.fromEntries(Object.entries(data).map(([key, value]) => [`data-${key}`, value]));
+  const given = Object.fromEntries(
+    Object.entries(data).map(([key, value]) => [`data-${key}`, value]),
+  );
   return el("button", { type: "button", class: kind, "data-do": doing, ...given }, label);
 }

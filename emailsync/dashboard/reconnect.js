@@ -1,58 +1,31 @@
-// How an account whose login is refused gets a new one: a password is asked for.
+// How an account whose login is refused gets a new one: by a password, or at its issuer.
 
 import { ask } from "./api.js";
-import { el } from "./dom.js";
+import { connect } from "./connect.js";
+import { Dialog, field } from "./dialog.js";
 
 export class Reconnection {
   constructor(path, tell) {
-    this.path = path;
-    this.tell = tell;
-    this.field = el("input", { id: "password", type: "password", autocomplete: "off", required: true });
-    this.refusal = el("p", { class: "refusal", role: "alert" });
-    this.dialog = el("dialog", { "aria-labelledby": "reconnect-title" }, this.form());
+    const password = field("New password of the mailbox", "password", {
+      type: "password",
+      autocomplete: "off",
+      required: true,
+    });
+    this.dialog = new Dialog("Reconnect", "Reconnect", password, async (credentials) => {
+      await ask(path, { method: "PATCH", body: { credentials } });
+      tell("It is tried with the new password at once.", "good");
+    });
   }
 
-  /** Tell whether there is a way to reconnect such an account here. */
-  serves({ provider_type: type, settings }) {
-    return type === "imap" && !settings.oauth;
+  /** Tell whether its owner can reconnect such an account; our own registration asks no owner. */
+  serves({ settings }) {
+    return settings.auth !== "service_account" && settings.permission !== "application";
   }
 
   /** Ask for what is needed. */
-  begin() {
-    this.field.value = "";
-    this.refusal.textContent = "";
-    this.dialog.showModal();
-  }
-
-  form() {
-    const form = el("form", { class: "stack" }, [
-      el("h2", { id: "reconnect-title" }, "Reconnect"),
-      el("label", { for: "password" }, "New password of the mailbox"),
-      this.field,
-      this.refusal,
-      el("div", { class: "buttons" }, [
-        el("button", { type: "submit", class: "first" }, "Reconnect"),
-        el("button", { type: "button", class: "cancel" }, "Cancel"),
-      ]),
-    ]);
-    form.querySelector(".cancel").addEventListener("click", () => this.dialog.close());
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.send();
-    });
-    return form;
-  }
-
-  async send() {
-    try {
-      const body = { credentials: { password: this.field.value } };
-      await ask(this.path, { method: "PATCH", body });
-      this.dialog.close();
-      this.tell("It is tried with the new password at once.", "good");
-    } catch (error) {
-      this.refusal.textContent = error.message;
-    } finally {
-      this.field.value = "";
-    }
+  async begin({ id, tenant_id, provider_type: type, settings }) {
+    const issuer = type === "imap" ? settings.oauth : type;
+    if (!issuer) this.dialog.open();
+    else await connect(issuer, `/accounts/${id}`, { tenant_id, provider_id: id });
   }
 }

@@ -20,7 +20,9 @@ export function recentRuns(runs, now, onlyFailed) {
     chosen(button("All", "show-runs", { failed: "no" }), !onlyFailed),
     chosen(button("Failed", "show-runs", { failed: "yes" }), onlyFailed),
   ]);
-  const none = onlyFailed ? "No sync failed in the last day." : "No account was synced in the last hour.";
+  const none = onlyFailed
+    ? "No sync failed in the last day."
+    : "No account was synced in the last hour.";
   const rows = runs.map((run) => ({
     cells: [
       [
@@ -30,7 +32,9 @@ export function recentRuns(runs, now, onlyFailed) {
       ...facts(run, now),
     ],
   }));
-  const content = rows.length ? table("The last syncs", [["Account", "long"], ...FACTS], rows) : nothing(none);
+  const content = rows.length
+    ? table("The last syncs", [["Account", "long"], ...FACTS], rows)
+    : nothing(none);
   return card("Last syncs", content, choice);
 }
 
@@ -54,9 +58,15 @@ function facts(run, now) {
 }
 
 function changes({ created, updated, deleted }) {
-  const kinds = [["new", created], ["changed", updated], ["deleted", deleted]];
+  const kinds = [
+    ["new", created],
+    ["changed", updated],
+    ["deleted", deleted],
+  ];
   const there = kinds.filter(([, count]) => count);
-  return there.length ? there.map(([kind, count]) => `${number(count)} ${kind}`).join(", ") : NOTHING;
+  return there.length
+    ? there.map(([kind, count]) => `${number(count)} ${kind}`).join(", ")
+    : NOTHING;
 }
 
 function chosen(choice, isChosen) {

@@ -3,7 +3,7 @@
 They live on the event loop of the whole session, and so do the tests that use them.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -11,9 +11,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from connect_rig import ANN
 from dovecot import DovecotServer
 from installation import new_installation
+from oauth_rig import CLIENT_ID, CLIENT_SECRET
 from postgres import PostgresCluster
+from provider_process import API, ProviderProcess, registration, running_providers
 from watched_page import Dashboard, Visit
 
 CHROMIUM = "/usr/bin/chromium"
@@ -38,18 +41,30 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="session")
+def providers() -> Iterator[ProviderProcess]:
+    """Google and Microsoft, where one person has a mailbox each."""
+    mailbox = {"mailboxes": [{"email": ANN, "messages": 3, "seed": 1}]}
+    oauth = {"clients": {CLIENT_ID: CLIENT_SECRET}, "people": [ANN]}
+    with running_providers({"oauth": oauth, **dict.fromkeys(API.values(), mailbox)}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def dashboards(
     tmp_path_factory: pytest.TempPathFactory,
     postgres: PostgresCluster,
     dovecot: DovecotServer,
+    providers: ProviderProcess,
 ) -> Callable[[], AbstractAsyncContextManager[Dashboard]]:
     """Starts daemons, each on a database of its own."""
 
     @asynccontextmanager
     async def started() -> AsyncIterator[Dashboard]:
         url = postgres.url(postgres.create_database())
-        installation = new_installation(tmp_path_factory.mktemp("dashboard"), url, dovecot)
-        installation.configure({"email_sync": {"cron": "0 0 1 1 *"}})
+        folder = tmp_path_factory.mktemp("dashboard")
+        installation = new_installation(folder, url, dovecot)
+        registered = registration(installation, providers, folder)
+        installation.configure({"email_sync": {"cron": "0 0 1 1 *"}, **registered})
         async with installation.daemon() as daemon:
             yield Dashboard(installation, daemon)
 

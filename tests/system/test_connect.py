@@ -1,6 +1,5 @@
 """Connecting mailboxes with the real daemon: from the browser's first page to stored mail."""
 
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ import pytest
 from connect_rig import ANN, MAIL_SCOPE, Browser, query_of, told
 from daemon import Daemon
 from installation import Installation
-from oauth_rig import CLIENT_ID, CLIENT_SECRET, oauth_settings
-from provider_process import ProviderProcess, running_providers
+from oauth_rig import CLIENT_ID, CLIENT_SECRET
+from provider_process import API, ProviderProcess, registration, running_providers
 from servers import LOOPBACK, free_port
 
-API = {"google": "gmail", "microsoft": "graph"}
 MESSAGES = 3
 ORDER = {
     "oauth": {"clients": {CLIENT_ID: CLIENT_SECRET}, "people": [ANN]},
@@ -44,13 +42,8 @@ class Office:
 
     def configure(self, changes: Mapping[str, Any] | None = None) -> None:
         """Write the settings: our registration, and where browsers reach us."""
-        issuers = self.providers.urls["oauth"]
-        oauth = json.loads(oauth_settings(issuers, self.folder).model_dump_json(exclude_none=True))
-        for kind, api in API.items():
-            oauth[kind]["api_url"] = self.providers.urls[api]
-        oauth["google"]["auth_url"] = f"{issuers}/google/authorize"
-        http = {"public_url": self.installation.http_url}
-        self.installation.configure({"oauth": oauth, "http": http, **NO_TICKS, **(changes or {})})
+        registered = registration(self.installation, self.providers, self.folder)
+        self.installation.configure({**registered, **NO_TICKS, **(changes or {})})
 
     async def start(self, issuer: str, **order: Any) -> str:
         """Return where to send the browser."""

@@ -38,8 +38,8 @@ export class Account {
       this.buttons(account),
       why(explained),
       columns(
-        [facts(explained, now), accountRuns(explained.runs, now)],
-        [folderCard(folders, now), messageCard(messages.items, now)],
+        [facts(explained, now), accountRuns(explained.runs, now), messageCard(messages.items, now)],
+        folderCard(folders, now),
       ),
     );
   }
@@ -108,7 +108,7 @@ function facts(explained, now) {
       ],
     ],
     ["Last synced", time(account.last_synced_at, now)],
-    ["Next sync", time(account.next_sync_at, now)],
+    ["Next sync", nextSync(account, now)],
     ["Priority", `${PRIORITIES[account.priority]}: every ${duration(account.interval_s)}`],
     ["Behind schedule", late],
     ["Failures in a row", number(account.sync_error_count)],
@@ -123,6 +123,12 @@ function facts(explained, now) {
     .filter(([, value]) => value)
     .map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   return card("How it is", el("dl", {}, list));
+}
+
+function nextSync({ activity, next_try_at: at }, now) {
+  if (at) return time(at, now);
+  if (activity === "stopped") return "not before somebody acts";
+  return activity === "syncing" ? "under way" : "as soon as a daemon has room";
 }
 
 function server({ host, port, security, username }) {

@@ -108,6 +108,19 @@ async def test_messages_are_looked_up_by_their_index(
     }
 
 
+async def test_what_a_page_should_have_taken_over_is_looked_for_among_vanished_rows_alone(
+    much_mail: StoreRig,
+) -> None:
+    """Each page of new mail asks it."""
+    key = much_mail.lease.key
+    values = [key.tenant_id, key.account_id, HASHES, NAMES]
+
+    found = await scans(much_mail.database, MESSAGES["has_vanished"], values)
+
+    indexes = {used for used, _ in found["messages"]}
+    assert indexes == {"messages_vanished_idx", "messages_vanished_name_idx"}
+
+
 @pytest.mark.parametrize(
     ("name", "values", "index"),
     [

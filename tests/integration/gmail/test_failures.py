@@ -148,7 +148,9 @@ async def test_f32_the_reason_decides_what_a_refusal_means(
 @pytest.mark.parametrize(
     "reply",
     [
-        errors.user_rate_limit_retry_after(datetime.now(UTC) + timedelta(minutes=10)),
+        errors.user_rate_limit_retry_after(
+            datetime.now(UTC) + timedelta(days=1)
+        ),  # all tests take less
         errors.rate_limit_exceeded(),
         errors.daily_limit_exceeded(),
     ],

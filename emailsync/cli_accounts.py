@@ -35,6 +35,13 @@ Kind = Annotated[
         help="How the mailbox is spoken to.",
     ),
 ]
+Host = Annotated[
+    str | None,
+    typer.Option(help="The IMAP server; by default that of the address, if it is known."),
+]
+Username = Annotated[
+    str | None, typer.Option(help="By default the address, or what the server wants.")
+]
 Protection = Annotated[
     Security,
     typer.Option(
@@ -75,15 +82,10 @@ def account_add(
     tenant: Tenant,
     kind: Kind,
     email: Annotated[str, typer.Option(help="The mailbox's address.", callback=utf8)],
-    host: Annotated[
-        str | None,
-        typer.Option(help="The IMAP server; by default that of the address, if it is known."),
-    ] = None,
+    host: Host = None,
     port: Annotated[int | None, typer.Option(help="993, or 143 for starttls and none.")] = None,
     security: Protection = Security.TLS,
-    username: Annotated[
-        str | None, typer.Option(help="By default the address, or what the server wants.")
-    ] = None,
+    username: Username = None,
     password_stdin: PasswordStdin = False,
     oauth: TokenIssuer = None,
     refresh_token_stdin: RefreshTokenStdin = False,

@@ -2,20 +2,26 @@
 
 import io
 import uuid
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import anyio
 import httpx
 import pytest
 
 from api_rig import ACME, ADMIN, OTHER
 from connect_rig import ANN, APP, BOB, MAIL_SCOPE, Browser, ConnectRig, query_of, told
 from emailsync import logs
-from emailsync.crypto import token_hash
+from emailsync.api.connect_callback import AT_ONCE, WAITING
+from emailsync.crypto import Secret, token_hash
 from emailsync.domain.access import Grant, Scope
 from emailsync.domain.accounts import TenantId
+from emailsync.domain.errors import Unreachable
+from emailsync.providers.oauth.connector import Connected
+from emailsync.providers.oauth.consent import Consent
 from emailsync.store.connect_flows import MOST_OPEN
 from emailsync.store.retention import remove_old_rows
 from problems import refused
@@ -298,6 +304,49 @@ async def test_a_tenant_has_so_many_open_flows_and_no_more(connecting: ConnectRi
 
     refused(one_more, 429)
     assert int(one_more.headers["retry-after"]) > 0
+
+
+class HeldIssuers:
+    """Issuers that let browsers wait until a test lets them go."""
+
+    def __init__(self) -> None:
+        self.go_on = anyio.Event()
+        self.asked = 0
+
+    async def redeem(self, _consent: Consent, _code: Secret) -> Connected:
+        """Wait, and fail."""
+        self.asked += 1
+        await self.go_on.wait()
+        raise Unreachable("held up")
+
+
+async def test_whoever_guesses_states_is_put_off_and_a_browser_is_served(
+    connecting: ConnectRig,
+) -> None:
+    """Some browsers are served at once and some wait; who comes on top is to come again."""
+    api, held = connecting.api, HeldIssuers()
+    api.backend = replace(api.backend, connector=held)
+    backs = [
+        await connecting.browser.agree((await connecting.start("google"))["consent_url"])
+        for _ in range(AT_ONCE)
+    ]
+    statuses: Counter[int] = Counter()
+    guess = f"{api.url}/providers/google/callback?state=guess"
+
+    async def open_page(client: httpx.AsyncClient, url: str) -> None:
+        statuses[(await client.get(url)).status_code] += 1
+        if statuses[429] == 10:
+            held.go_on.set()
+
+    async with api.client(None) as client, anyio.create_task_group() as group:
+        for back in backs:
+            group.start_soon(open_page, client, back)
+        while held.asked < AT_ONCE:
+            await anyio.sleep(0.01)
+        for _ in range(WAITING + 10):
+            group.start_soon(open_page, client, guess)
+
+    assert statuses == {303: AT_ONCE, 400: WAITING, 429: 10}
 
 
 async def test_a_browser_is_sent_nowhere_else(connecting: ConnectRig) -> None:

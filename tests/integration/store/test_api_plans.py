@@ -1,5 +1,6 @@
 """What the API asks for is read along the indexes that were made for it, page by page."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,12 @@ INSERT INTO sync_runs (tenant_id, provider_id, queue, instance_id, attempt, resu
     duration_ms, created, updated, deleted, quarantined, unexplained, fetched_bytes)
 SELECT tenant_id, id, 'low', 'one', 1, 'done', now(), 1, 0, 0, 0, 0, 0, 0
 FROM provider_configs, generate_series(1, 250)
+"""
+FLOWS = """
+INSERT INTO connect_flows (tenant_id, id, state_sha256, sealed, expires_at)
+SELECT 'tenant ' || number % 50, gen_random_uuid(), sha256(number::text::bytea), '',
+    now() + make_interval(secs => number)
+FROM generate_series(1, 5000) AS number
 """
 FEED_PLACE = ["500", 5, 100]
 LIST_PLACE = ["acme", TOP.listed_at, TOP.message_id, 50, None]
@@ -133,3 +140,32 @@ async def test_what_was_asked_for_is_found_without_looking_at_the_rest(much: Sto
     found = await scans(much.database, LEASES["claim_requested"], [50, "one", 60.0])
 
     assert "provider_configs_requested_idx" in {used for used, _ in found["provider_configs"]}
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "values", "index"),
+    [
+        ("connect_flows", "take", [b"\x07" * 32], "connect_flows_state_sha256_key"),
+        (
+            *("connect_flows", "begin"),
+            ["acme", UUID(int=7), b"\x07" * 32, b"\x08" * 32, b"", 600.0, 20],
+            "connect_flows_pkey",
+        ),
+        (
+            *("retention", "remove_connect_flows"),
+            [datetime(2000, 1, 1, tzinfo=UTC), 1_000],
+            "connect_flows_expires_idx",
+        ),
+    ],
+)
+async def test_a_flow_in_a_browser_is_found_by_its_index(
+    rig: StoreRig, query: str, name: str, values: list[Any], index: str
+) -> None:
+    await rig.connection.execute(TENANTS)
+    await rig.connection.execute(FLOWS)
+    await rig.connection.execute("ANALYZE")
+
+    found = await scans(rig.database, load_queries(query)[name], values)
+
+    assert index in {used for used, _ in found["connect_flows"]}
+    assert "Seq Scan" not in {used for used, _ in found["connect_flows"]}

@@ -32,8 +32,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresCluster]:
-    """A private PostgreSQL cluster; a crash of the machine is not among what is tested with it."""
-    with running_cluster(durable=False) as cluster:
+    """A private PostgreSQL cluster; a crash of the machine is not among what is tested with it.
+
+    What the planner knows of a table does not depend on how long a test took.
+    """
+    with running_cluster(durable=False, configuration="autovacuum = off\n") as cluster:
         yield cluster
 
 

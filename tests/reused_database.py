@@ -35,9 +35,10 @@ SELECT
     (SELECT sum(hashtext(c::text)) FROM pg_constraint c WHERE oid >= 16384),
     (SELECT sum(hashtext(t::text)) FROM pg_trigger t WHERE oid >= 16384),
     (SELECT count(*) FROM pg_statistic WHERE starelid >= 16384),
+    (SELECT sum(reltuples) FROM pg_class WHERE oid >= 16384),
     (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
      WHERE datname = current_database()),
-    pg_database_size(current_database()) > 48 * 1024 * 1024  -- 9 MiB at first; garbage adds up
+    pg_database_size(current_database()) > 24 * 1024 * 1024  -- 9 MiB at first; garbage adds up
 """
 
 

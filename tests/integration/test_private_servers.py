@@ -25,7 +25,7 @@ WITH tenant AS (INSERT INTO tenants (id) VALUES ('a') ON CONFLICT DO NOTHING)
 INSERT INTO changes (tenant_id, provider_id, message_id, kind)
 SELECT 'a', gen_random_uuid(), number, 'created' FROM generate_series(1, {}) AS number
 """
-MANY_CHANGES = ADD_CHANGES.format(400_000)
+MANY_CHANGES = ADD_CHANGES.format(150_000)
 A_SETTING = """
 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = 100', current_database()); END $$
 """

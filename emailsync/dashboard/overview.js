@@ -9,6 +9,7 @@ import { CIRCUITS, NEEDS_A_PERSON, QUEUES, STATES, TYPES, mark, stateOf } from "
 
 const RUNS_SHOWN = 12;
 const DAY_MINUTES = 1_440;
+const MINUTE_S = 60;
 
 export class Overview {
   title = "Overview";
@@ -46,8 +47,18 @@ export class Overview {
   };
 }
 
+function total(values) {
+  return values.reduce((sofar, value) => sofar + value, 0);
+}
+
 function sum(standings, key = "accounts") {
-  return standings.reduce((total, each) => total + each[key], 0);
+  return total(standings.map((each) => each[key]));
+}
+
+/** By how much the least fresh of the accounts that are synced is older than its interval allows. */
+function lateness(standings) {
+  const synced = standings.filter(({ activity }) => activity !== "stopped");
+  return Math.max(0, ...synced.map((each) => each.unsynced_s));
 }
 
 function inState(standings, state) {
@@ -93,8 +104,14 @@ function tiles({ standings, mail, pace, daemon }) {
   return [
     accountsTile(standings),
     mailTile(mail),
-    paceTile("Messages a minute", pace, (span) => span.messages, "messages"),
-    paceTile("Syncs a minute", pace, (span) => span.completed, "syncs"),
+    paceTile("Messages a minute", pace, "messages", (span) => span.messages),
+    paceTile(
+      "Syncs a minute",
+      pace,
+      "syncs",
+      (span) => span.completed,
+      (span) => span.failed,
+    ),
     daemon ? lagTile(daemon) : freshnessTile(standings),
   ];
 }
@@ -113,14 +130,19 @@ function mailTile({ stored_messages: stored, remote_messages: remote }) {
   return tile("Messages stored", number(stored), below, meter(stored, remote, label));
 }
 
-function paceTile(title, pace, of, what) {
+/** How many a minute lately, and all of the last minutes; `failed` counts what went wrong. */
+function paceTile(title, pace, what, of, failed = () => 0) {
   const values = pace.spans.map(of);
-  const inMinute = Math.round(60 / pace.span_s);
-  const lately = values.slice(-inMinute).reduce((total, value) => total + value, 0);
-  const all = values.reduce((total, value) => total + value, 0);
-  const minutes = Math.round((values.length * pace.span_s) / 60);
-  const below = `${number(all)} in ${minutes} minutes`;
-  return tile(title, rate(lately), below, bars(values, `${what}: ${below}`));
+  const inMinute = Math.round(MINUTE_S / pace.span_s);
+  const minutes = Math.round((values.length * pace.span_s) / MINUTE_S);
+  const wrong = total(pace.spans.map(failed));
+  const below = `${number(total(values))} in ${minutes} minutes${wrong ? `, ${number(wrong)} failed` : ""}`;
+  return tile(
+    title,
+    rate(total(values.slice(-inMinute))),
+    below,
+    bars(values, `${what}: ${below}`),
+  );
 }
 
 function lagTile({ queues: all, instances }) {
@@ -131,10 +153,7 @@ function lagTile({ queues: all, instances }) {
 }
 
 function freshnessTile(standings) {
-  const late = Math.max(
-    0,
-    ...standings.filter((each) => each.status === "active").map((each) => each.unsynced_s),
-  );
+  const late = lateness(standings);
   return tile(
     "Behind schedule",
     duration(late),
@@ -213,6 +232,7 @@ function accounts({ standings }) {
     ["State", ""],
     ...types.map((type) => [TYPES[type], "count"]),
     ["All", "count"],
+    ["Most behind", "count"],
   ];
   const rows = Object.entries(STATES)
     .map(([state, { label, tone }]) => [state, mark(label, tone), inState(standings, state)])
@@ -223,6 +243,7 @@ function accounts({ standings }) {
         stateLink(state, label),
         ...types.map((type) => number(sum(members.filter((each) => each.provider_type === type)))),
         number(sum(members)),
+        lateness(members) >= 1 ? duration(lateness(members)) : NOTHING,
       ],
     }));
   return card("Accounts by state", table("Accounts by state and provider", headings, rows));
@@ -233,8 +254,9 @@ function circuits({ circuits: open, standings }, now) {
   const beside = own
     ? el("p", { class: "quiet" }, `${number(own)} accounts have an open circuit of their own`)
     : null;
-  if (!open.length)
+  if (!open.length) {
     return card("Circuits", nothing("No server is left alone: all circuits are closed."), beside);
+  }
   const headings = [
     ["Server", ""],
     ["State", ""],

@@ -22,6 +22,7 @@ from servers import LOOPBACK, free_port
 RESULT = re.compile(
     r"(\d+) accounts of 3 tenants: ([\d,]+) messages stored = ([\d,]+) on the server"
 )
+LINK = re.compile(r"The dashboard: http://127\.0\.0\.1:\d+/#token=\S{32,}$", re.MULTILINE)
 TYPES = re.compile(r"\(google (\d+)/(\d+), imap (\d+)/(\d+), microsoft (\d+)/(\d+)\)")
 GONE_WITHIN_S = 60.0
 TEST_TIMEOUT_S = 240  #: three daemons' worth of processes on a machine that runs other tests, too
@@ -87,6 +88,7 @@ def test_everything_on_the_servers_of_all_types_is_stored_at_the_end(
     output, _ = demo.communicate(timeout=TEST_TIMEOUT_S - 10)
 
     assert demo.returncode == 0, output
+    assert LINK.search(output) is not None, output
     result = RESULT.search(output)
     assert result is not None, output
     accounts, stored, on_server = result.groups()

@@ -10,6 +10,7 @@ from emailsync.config import Settings
 from emailsync.store.database import Database
 from emailsync.store.intervals import situation_values
 from emailsync.store.mail_reader import TOP
+from emailsync.store.monitor import FAILED, SPAN_S, SPANS
 from emailsync.store.queries import load_queries
 from plans import MAIL, scans
 from store_rig import StoreRig, add_account
@@ -18,6 +19,7 @@ FEED = load_queries("feed")
 READING = load_queries("reading")
 ERASURE = load_queries("erasure")
 ACCOUNTS = load_queries("accounts", "situations")
+MONITOR = load_queries("monitor", "situations")
 LEASES = load_queries("leases")
 CHANGES = """
 INSERT INTO changes (tenant_id, provider_id, message_id, kind, xact)
@@ -110,6 +112,24 @@ async def test_an_account_is_erased_along_its_own_messages(much: StoreRig) -> No
     found = await scans(much.database, ERASURE["erase_messages"], values)
 
     assert {used for used, _ in found["messages"]} == {"messages_provider_idx", "Tid Scan"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("pace", [None, SPANS, SPAN_S, FAILED]), ("runs", [None, 12, 60, None])],
+)
+async def test_what_ran_lately_is_read_by_when_it_began(
+    much: StoreRig, name: str, values: list[Any]
+) -> None:
+    condition = await condition_of(
+        much.database,
+        MONITOR[name],
+        values,
+        table="sync_runs",
+        index="sync_runs_started_idx",
+    )
+
+    assert "started_at > " in condition
 
 
 async def test_runs_and_accounts_are_listed_from_where_the_page_before_ended(

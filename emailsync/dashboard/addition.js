@@ -16,7 +16,7 @@ export class Addition {
   /** @param tenant whose accounts may be added; null: anybody's. */
   constructor(tenant) {
     this.server = el("fieldset", {}, [
-      field("Server", "host", { required: true, placeholder: "imap.example.org" }),
+      field("Server, if not known by the address", "host", { placeholder: "imap.example.org" }),
       field("Port", "port", { type: "number", min: 1, max: 65_535, value: 993, required: true }),
       field("Encryption", "security", { options: SECURITY }),
       field("User name, if it is not the address", "username", { autocomplete: "off" }),
@@ -48,12 +48,8 @@ export class Addition {
 }
 
 async function addImap({ host, port, security, username, password, ...account }) {
-  const settings = {
-    host,
-    port: Number(port),
-    security,
-    username: username || account.email_address,
-  };
+  const server = host ? { host, port: Number(port), security } : {};
+  const settings = username ? { ...server, username } : server;
   const body = { ...account, settings, credentials: { password } };
   const { id } = await ask("providers", { method: "POST", body });
   location.hash = `#/accounts/${id}`;

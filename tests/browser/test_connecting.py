@@ -57,11 +57,13 @@ async def test_what_the_daemon_refuses_is_said_in_the_dialog(
     admin.expected = ("status of 422",)
     await begin_to_add(admin, "adding", "IMAP", mailbox.user)
     dialog = admin.page.get_by_role("dialog")
-    await dialog.get_by_label("Server").fill("x" * 254)
     await dialog.get_by_label("Password").fill("anything")
     await add(admin)
+    await expect(dialog.get_by_role("alert")).to_contain_text("give host, port and security")
+    await dialog.get_by_label("Server").fill("x" * 254)
+    await add(admin)
 
-    await expect(dialog.get_by_role("alert")).to_contain_text("settings.host")
+    await expect(dialog.get_by_role("alert")).to_contain_text("settings.host: String")
     await dialog.get_by_role("button", name="Cancel").click()
     await expect(dialog).to_have_count(0)
 

@@ -23,6 +23,7 @@ HTTPS_PORT: Final = 443
 ISPDB: Final = "autoconfig.thunderbird.net"
 MAX_BYTES: Final = 64 * 1024  #: the largest of ISPDB has 9 kB
 DEADLINE_S: Final = 5.0  #: for one place to ask
+AT_ONCE: Final = 4  #: domains that are asked, whoever wants to know
 SECURITIES: Final = {"SSL": Security.TLS, "STARTTLS": Security.STARTTLS}
 """Not `plain`: nobody's password goes out in clear because of what a stranger says."""
 
@@ -49,9 +50,14 @@ class Autoconfig:
         self._tls = tls
         self._allowed_ports = allowed_ports
         self._port = port
+        self._at_once = anyio.CapacityLimiter(AT_ONCE)
 
     async def find(self, address: str, domain: str) -> FoundServer | None:
         """Return the first server that is described somewhere; None: there is none."""
+        async with self._at_once:
+            return await self._find(address, domain)
+
+    async def _find(self, address: str, domain: str) -> FoundServer | None:
         for host, path in (
             (f"autoconfig.{domain}", f"/mail/config-v1.1.xml?emailaddress={quote(address)}"),
             (domain, "/.well-known/autoconfig/mail/config-v1.1.xml"),

@@ -31,10 +31,11 @@ from emailsync.emulators.gmail.control import gmail_control_routes
 from emailsync.emulators.gmail.errors import invalid_argument, invalid_credentials
 from emailsync.emulators.gmail.exchange import Reply
 from emailsync.emulators.gmail.ledger import GmailLedger
-from emailsync.emulators.gmail.life import MailLife, fill
+from emailsync.emulators.gmail.life import fill, happen
 from emailsync.emulators.gmail.methods import METHODS, ROOT
 from emailsync.emulators.gmail.quota import Quota
 from emailsync.emulators.http_host import TokenAuthority
+from emailsync.emulators.mail_life import MailLife
 from emailsync.emulators.usage import Usage
 
 GZIP_LEVEL = 1
@@ -50,7 +51,7 @@ class GmailEmulator:
         self.behaviour = Behaviour()
         self.faults = Faults()
         self.usage = Usage()
-        self.life = MailLife(self.ledger)
+        self.life = MailLife(self.ledger.mailboxes, happen)
         self._tokens = tokens
         self._api = GmailApi(
             self.ledger, tokens, self.quota, self.behaviour, self.faults, self.usage

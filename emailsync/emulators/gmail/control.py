@@ -23,8 +23,9 @@ from emailsync.emulators.control import NO_CONTENT
 from emailsync.emulators.faults import CONTROL_PREFIX
 from emailsync.emulators.gmail.behaviour import Behaviour
 from emailsync.emulators.gmail.ledger import GmailLedger, GmailMailbox, NoSuchItem
-from emailsync.emulators.gmail.life import MailLife, fill
+from emailsync.emulators.gmail.life import fill
 from emailsync.emulators.gmail.quota import Quota
+from emailsync.emulators.mail_life import MailLife
 
 MAILBOXES: Final = f"{CONTROL_PREFIX}/mailboxes"
 OPERATIONS: Final = frozenset(
@@ -45,7 +46,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def gmail_control_routes(
-    ledger: GmailLedger, quota: Quota, behaviour: Behaviour, life: MailLife
+    ledger: GmailLedger, quota: Quota, behaviour: Behaviour, life: MailLife[GmailMailbox]
 ) -> Sequence[Route]:
     """Return the routes; see above."""
 
@@ -84,7 +85,7 @@ def gmail_control_routes(
     ]
 
 
-def _patching(target: Behaviour | Quota | MailLife) -> Endpoint:
+def _patching(target: Behaviour | Quota | MailLife[GmailMailbox]) -> Endpoint:
     """Return what sets fields of `target`, which has slots: unknown names fail."""
 
     async def patch(request: Request) -> Response:

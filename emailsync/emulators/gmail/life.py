@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from random import Random
 
-import anyio
-
 from emailsync.emulators.gmail.ledger import (
     DRAFT,
     IMPORTANT,
@@ -14,7 +12,6 @@ from emailsync.emulators.gmail.ledger import (
     STARRED,
     TRASH,
     UNREAD,
-    GmailLedger,
     GmailMailbox,
 )
 
@@ -35,7 +32,6 @@ EVENTS = {
     "mark_spam": 1,
     "delete": 5,
 }
-IDLE_S = 0.05  #: between two looks at the rate while it is 0
 
 
 def fill(mailbox: GmailMailbox, messages: int, *, keep: bool = False) -> None:
@@ -59,34 +55,15 @@ def _old_labels(own_labels: list[str], random: Random) -> Iterator[list[str]]:
         yield labels
 
 
-class MailLife:
-    """New mail, reading, filing and deleting, in all mailboxes of a ledger."""
-
-    __slots__ = ("_ledger", "_random", "changes_per_s")
-
-    def __init__(self, ledger: GmailLedger) -> None:
-        self.changes_per_s = 0.0  #: over all mailboxes; may be changed at any time
-        self._ledger = ledger
-        self._random = Random(1)  # repeatable
-
-    async def run(self) -> None:
-        """Let things happen until cancelled."""
-        while True:
-            if self.changes_per_s > 0 and self._ledger.mailboxes:
-                self.change(self._random.choice(list(self._ledger.mailboxes.values())))
-                await anyio.sleep(1 / self.changes_per_s)
-            else:
-                await anyio.sleep(IDLE_S)
-
-    def change(self, mailbox: GmailMailbox) -> None:
-        """Let one thing happen."""
-        (event,) = self._random.choices(list(EVENTS), list(EVENTS.values()))
-        if event == "deliver" or not mailbox.messages:
-            mailbox.deliver_generated([INBOX, UNREAD, self._random.choice(CATEGORIES)])
-            return
-        message = self._random.choice(list(mailbox.messages))
-        if event == "label":
-            own = [label.id for label in mailbox.labels.values() if not label.is_system]
-            mailbox.modify(message, add=self._random.sample(own, k=min(1, len(own))))
-        else:
-            getattr(mailbox, event)(message)
+def happen(mailbox: GmailMailbox, random: Random) -> None:
+    """Let one thing happen: new mail, reading, filing or deleting."""
+    (event,) = random.choices(list(EVENTS), list(EVENTS.values()))
+    if event == "deliver" or not mailbox.messages:
+        mailbox.deliver_generated([INBOX, UNREAD, random.choice(CATEGORIES)])
+        return
+    message = random.choice(list(mailbox.messages))
+    if event == "label":
+        own = [label.id for label in mailbox.labels.values() if not label.is_system]
+        mailbox.modify(message, add=random.sample(own, k=min(1, len(own))))
+    else:
+        getattr(mailbox, event)(message)

@@ -26,7 +26,7 @@ from emailsync.emulators.graph.control import GraphControl
 from emailsync.emulators.graph.errors import GATEWAY_TIMEOUT, GraphError
 from emailsync.emulators.graph.exchange import Answer, Request
 from emailsync.emulators.graph.ledger import GraphLedger
-from emailsync.emulators.graph.life import MailLife
+from emailsync.emulators.graph.life import life_in
 from emailsync.emulators.graph.service import GraphService, refusal
 from emailsync.emulators.graph.throttling import Limits, new_usage
 from emailsync.emulators.http_host import TokenAuthority
@@ -46,7 +46,7 @@ class GraphEmulator:
         self.limits = Limits() if limits is None else limits
         self.faults = Faults()  #: are for parts of batches too, as "GET /v1.0/me/..."
         self.usage = new_usage()
-        self.life = MailLife(self.ledger)
+        self.life = life_in(self.ledger)
         self.service = GraphService(self.ledger, tokens, self.limits, self.usage)
         self._base_url = base_url  #: of nextLinks and deltaLinks; None: as clients address us
         self._random = Random(1)

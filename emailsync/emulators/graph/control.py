@@ -26,12 +26,12 @@ from emailsync.emulators.control import NO_CONTENT
 from emailsync.emulators.faults import CONTROL_PREFIX
 from emailsync.emulators.graph.items import FlagStatus, Folder, Message
 from emailsync.emulators.graph.ledger import GraphLedger
-from emailsync.emulators.graph.life import MailLife
 from emailsync.emulators.graph.mailbox import Mailbox
 from emailsync.emulators.graph.message_json import conversation_of, utc
 from emailsync.emulators.graph.quirks import ExpiredAnswer, LinkKind, Loop, RemovedReason
 from emailsync.emulators.graph.service import GraphService
 from emailsync.emulators.graph.throttling import Limits
+from emailsync.emulators.mail_life import MailLife
 
 MAILBOXES: Final = f"{CONTROL_PREFIX}/mailboxes"
 OPERATIONS: Final = frozenset(
@@ -61,7 +61,7 @@ class GraphControl:
 
     ledger: GraphLedger
     limits: Limits
-    life: MailLife
+    life: MailLife[Mailbox]
     service: GraphService
 
     def routes(self) -> Sequence[Route]:

@@ -1,12 +1,11 @@
-"""What people do with their mail: new mail, reading, filing and deleting, in all mailboxes."""
+"""What people do with their mail: new mail, reading, filing and deleting."""
 
 from random import Random
-
-import anyio
 
 from emailsync.emulators.graph.items import INBOX, FlagStatus
 from emailsync.emulators.graph.ledger import GraphLedger
 from emailsync.emulators.graph.mailbox import Mailbox
+from emailsync.emulators.mail_life import MailLife
 
 EVENTS = {
     "deliver": 50,
@@ -17,45 +16,33 @@ EVENTS = {
     "trash": 5,
     "delete": 5,
 }
-IDLE_S = 0.05  #: between two looks at the rate while it is 0
 
 
-class MailLife:
-    """Life at a rate, over all mailboxes of a ledger."""
+def life_in(ledger: GraphLedger) -> MailLife[Mailbox]:
+    """Return the life in all mailboxes of a ledger, which delivers their mail."""
 
-    def __init__(self, ledger: GraphLedger) -> None:
-        self.changes_per_s = 0.0  #: may be changed at any time
-        self._ledger = ledger
-        self._random = Random(1)  # repeatable
-
-    async def run(self) -> None:
-        """Let things happen until cancelled."""
-        while True:
-            if self.changes_per_s > 0 and self._ledger.mailboxes:
-                self.change(self._random.choice(list(self._ledger.mailboxes.values())))
-                await anyio.sleep(1 / self.changes_per_s)
-            else:
-                await anyio.sleep(IDLE_S)
-
-    def change(self, mailbox: Mailbox) -> None:
-        """Let one thing happen."""
-        (event,) = self._random.choices(list(EVENTS), list(EVENTS.values()))
+    def happen(mailbox: Mailbox, random: Random) -> None:
+        (event,) = random.choices(list(EVENTS), list(EVENTS.values()))
         if event == "deliver" or not mailbox.messages:
-            self._ledger.deliver_generated(mailbox.address, INBOX)
-            return
-        message = self._random.choice(list(mailbox.messages.values()))
-        if event == "read":
-            mailbox.set_read(message.id, is_read=not message.is_read)
-        elif event == "flag":
-            mailbox.set_flag(message.id, self._random.choice(list(FlagStatus)))
-        elif event == "categorise":
-            mailbox.categorise(
-                message.id, self._random.sample(["Red category", "Blue category"], 1)
-            )
-        elif event == "move":
-            folders = [folder for folder in mailbox.folders.values() if folder.parent is not None]
-            mailbox.move(message.id, self._random.choice(folders).id)
-        elif event == "trash":
-            mailbox.trash(message.id)
+            ledger.deliver_generated(mailbox.address, INBOX)
         else:
-            mailbox.delete(message.id)
+            _use(mailbox, random, event)
+
+    return MailLife(ledger.mailboxes, happen)
+
+
+def _use(mailbox: Mailbox, random: Random, event: str) -> None:
+    message = random.choice(list(mailbox.messages.values()))
+    if event == "read":
+        mailbox.set_read(message.id, is_read=not message.is_read)
+    elif event == "flag":
+        mailbox.set_flag(message.id, random.choice(list(FlagStatus)))
+    elif event == "categorise":
+        mailbox.categorise(message.id, random.sample(["Red category", "Blue category"], 1))
+    elif event == "move":
+        folders = [folder for folder in mailbox.folders.values() if folder.parent is not None]
+        mailbox.move(message.id, random.choice(folders).id)
+    elif event == "trash":
+        mailbox.trash(message.id)
+    else:
+        mailbox.delete(message.id)

@@ -194,7 +194,7 @@ async def _run(order: _Order, folder: Path, stage: "_Stage") -> int:
             )
             async with running_daemon(config, order.listen, folder) as daemon:
                 await daemon.wait_until_ready()
-                stage.footer = _footer(order, daemon)
+                stage.say(_invitation(order, daemon))
                 observer = Observer(database, daemon, imap, providers)
                 return await _watch(order, stage, observer, daemon)
 
@@ -256,7 +256,7 @@ def _public_url(listen: str) -> str:
     return f"http://{LOOPBACK}:{listen.rpartition(':')[2]}"
 
 
-def _footer(order: _Order, daemon: Daemon) -> str:
+def _invitation(order: _Order, daemon: Daemon) -> str:
     return (
         f"The dashboard: {_public_url(order.listen)}/#token={daemon.token()}\n"
         "Open it in a browser. To see how people connect a mailbox, add the account "
@@ -269,7 +269,6 @@ class _Stage:
     """Where the demo shows itself: tables on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self.footer = ""
         self._console = Console()
         self._live: Live | None = None
 
@@ -286,7 +285,6 @@ class _Stage:
     def open(self) -> Iterator[None]:
         """Show moments while the context lasts; on a terminal, each in place of the one before."""
         if not self._console.is_terminal:
-            self.say(self.footer)
             yield
             return
         with Live(console=self._console, auto_refresh=False) as self._live:
@@ -297,4 +295,4 @@ class _Stage:
         if self._live is None:
             self.say(as_line(moment))
         else:
-            self._live.update(as_screen(moment, self.footer), refresh=True)
+            self._live.update(as_screen(moment), refresh=True)

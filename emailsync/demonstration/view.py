@@ -102,7 +102,7 @@ def as_summary(moment: Moment) -> str:
     return f"{whole}: NOT everything is stored. Stored and on the servers differ: {lacking}."
 
 
-def as_screen(moment: Moment, footer: str) -> RenderableType:
+def as_screen(moment: Moment) -> RenderableType:
     """Return the moment as tables."""
     life = "the mailboxes are quiet now" if moment.is_quiet else "new mail keeps arriving"
     states = ", ".join(f"{count} {state}" for state, count in moment.accounts.items())
@@ -118,7 +118,7 @@ def as_screen(moment: Moment, footer: str) -> RenderableType:
         _table("provider", moment.types),
         _tenant_table(moment),
     )
-    return Group(headline, *tables, Text(footer, style="dim"))
+    return Group(headline, *tables)
 
 
 def _refused(moment: Moment) -> str:

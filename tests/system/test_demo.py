@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -22,7 +21,8 @@ from servers import LOOPBACK, free_port
 RESULT = re.compile(
     r"(\d+) accounts of 3 tenants: ([\d,]+) messages stored = ([\d,]+) on the server"
 )
-LINK = re.compile(r"The dashboard: http://127\.0\.0\.1:\d+/#token=\S{32,}$", re.MULTILINE)
+LINK = re.compile(r"The dashboard: (http://127\.0\.0\.1:\d+/)#token=(\S{32,})$", re.MULTILINE)
+NEWCOMER = re.compile(r"\S+@gmail\.example")
 TYPES = re.compile(r"\(google (\d+)/(\d+), imap (\d+)/(\d+), microsoft (\d+)/(\d+)\)")
 GONE_WITHIN_S = 60.0
 TEST_TIMEOUT_S = 240  #: three daemons' worth of processes on a machine that runs other tests, too
@@ -122,15 +122,20 @@ def test_ctrl_c_removes_everything(demo: subprocess.Popen[str], tmp_path: Path) 
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
-async def test_a_mailbox_is_connected_in_a_browser_by_what_the_demo_says(tmp_path: Path) -> None:
+async def test_a_mailbox_is_connected_in_a_browser_by_the_link_that_the_demo_prints(
+    tmp_path: Path,
+) -> None:
+    """As the dashboard does it: the link's token for a session, and the address for a mailbox."""
+    order = {"tenant_id": "tenant-001", "return_to": "/#/accounts", "bind_browser": True}
     with running_demo(tmp_path) as demo:
-        words = shlex.split(read_until(demo, "curl "))
-        headers = dict(word.split(": ") for word in words if ": " in word and word[0] != "{")
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            content = words[words.index("-d") + 1]
-            answer = await client.post(words[-1], headers=headers, content=content)
+        url, token = LINK.findall(read_until(demo, "The dashboard: "))[0]
+        newcomer = NEWCOMER.findall(read_until(demo, "add the account"))[0]
+        headers = {"X-Emailsync-Dashboard": "1"}
+        async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=30) as client:
+            await client.post(f"{url}session", json={"token": token})
+            answer = await client.post(f"{url}providers/google/connect", json=order)
             browser = Browser(client=client)
-            back = await browser.connect(answer.json()["consent_url"], "you@gmail.example")
+            back = await browser.connect(answer.json()["consent_url"], newcomer)
             page = await browser.open(back.headers["location"])
         read_until(demo, "7 waiting for their next sync")
 

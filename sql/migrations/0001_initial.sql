@@ -61,7 +61,6 @@ CREATE TABLE provider_configs (
     leased_at timestamptz NOT NULL DEFAULT now(),   -- when it was claimed last; says nothing without a lease
     lease_epoch bigint NOT NULL DEFAULT 0,
     crash_count int NOT NULL DEFAULT 0,             -- holders of the lease that vanished, consecutive
-    quota_spent jsonb NOT NULL DEFAULT '[]',        -- lately: [[lease epoch, units, epoch seconds of its end], ...]
     requested_at timestamptz,                       -- somebody wants it synced now; NULL: nobody
     removed_at timestamptz,                         -- it is being erased since then; NULL: it is not
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -106,10 +105,6 @@ CREATE TABLE folders (
     remote_count bigint,
     stored_count bigint NOT NULL DEFAULT 0,
     checked_at timestamptz,                         -- when the two counts were compared last
-    check_due boolean NOT NULL DEFAULT true,        -- mail came or went since
-    comparison_due_at timestamptz NOT NULL          -- when all of it is compared with the server's
-        DEFAULT now() + random() * interval '7 days',
-    compare_link text,                              -- Graph: where such a comparison goes on
     missing_count int NOT NULL DEFAULT 0,           -- listings in a row without this folder
     generations int NOT NULL DEFAULT 0,             -- made anew, each within two days of the one before
     generation_at timestamptz,                      -- when the last of them began

@@ -12,6 +12,8 @@ from emailsync.store.migrations import Migration, migrate, pending_migrations, r
 FIRST = Migration(1, "first", "CREATE TABLE first (id int)")
 SECOND = Migration(2, "second", "CREATE TABLE second (id int)")
 BROKEN = Migration(2, "broken", "CREATE TABLE second (id int); SELECT nonsense")
+RELEASED = {1: "32811a8552e8cf10e0662a85bf0fe8220b7a697e7334a7ba61e3f69ab49390cc"}
+"""Version and checksum of what databases out there have: a release adds its own."""
 
 
 async def tables(url: str) -> set[str]:
@@ -70,6 +72,13 @@ async def test_a_migration_that_was_altered_later_is_refused(empty_database_url:
 
     with pytest.raises(Misconfigured, match="altered"):
         await migrate(empty_database_url, [Migration(1, "first", "CREATE TABLE other ()")])
+
+
+def test_a_migration_that_was_released_is_never_altered() -> None:
+    """Whoever has it in the database could not upgrade."""
+    known = {migration.version: migration.checksum for migration in read_migrations()}
+
+    assert known | RELEASED == known
 
 
 async def test_a_server_that_is_not_there_is_named_as_such(unused_tcp_port: int) -> None:

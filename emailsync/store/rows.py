@@ -21,7 +21,6 @@ STATEMENT_BYTES: Final = 512 * 1024
 """Of raw messages: to encode them, and what was parsed of them, takes some milliseconds."""
 
 MESSAGE_COLUMNS: Final = 28
-FLAG_COLUMNS: Final = 5
 PLACEMENT_COLUMNS: Final = 3
 ATTACHMENT_COLUMNS: Final = 8
 CURSOR_COLUMNS: Final = 8

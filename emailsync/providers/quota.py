@@ -7,7 +7,9 @@ daemons it was spent by: a run's spending is stored with its outcome, and whoeve
 next counts it. Not known is what a holder spent that vanished (half the share is then taken for
 spent), and what another account of the same mailbox spends at another daemon at the same time. At
 half the provider's limit neither reaches the limit. Accounts are of one mailbox when their
-addresses say so; an alias is another mailbox.
+addresses say so; an alias is another mailbox. An address that nothing has proven may be anybody's
+claim, so it must not spend the mailbox's quota: a login that is tried counts by itself, and Graph,
+which does not always tell whose a token is, by tenant.
 
 The project's share is divided evenly among the live daemons, and counted by each from its start: a
 window across a restart may hold it twice, which at half the provider's limit is the limit.
@@ -15,7 +17,7 @@ window across a restart may hold it twice, which at half the provider's limit is
 
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final, Literal
@@ -90,23 +92,25 @@ class ProviderQuota:
         mailbox_limit: Callable[[], float],
         project_limit: Callable[[], float],
         parallel: Callable[[], float],
-        mailbox_of: Callable[[str], str],
+        mailbox_of: Callable[[Account], Hashable],
     ) -> None:
         self.project = SlidingWindow("project's", project_limit, window_s)
         self.parallel = parallel
         self.mailbox_limit = mailbox_limit
         self._window_s = window_s
         self._mailbox_of = mailbox_of
-        self._mailboxes: OrderedDict[str, _Mailbox] = OrderedDict()
+        self._mailboxes: OrderedDict[Hashable, _Mailbox] = OrderedDict()
 
     def of(self, account: Account) -> "AccountQuota":
         """Return the quota of one account's run; all accounts of one mailbox share it."""
-        name, use = self._mailbox_of(account.email_address), account.quota_use
-        if use.epoch is not None:
-            self.mailbox(name).recall(account.key, use.epoch, use)
+        use = account.quota_use
+        if use.epoch is None:
+            return AccountQuota(self, account.key, use)
+        name = self._mailbox_of(account)
+        self.mailbox(name).recall(account.key, use.epoch, use)
         return AccountQuota(self, name, use)
 
-    def mailbox(self, name: str) -> _Mailbox:
+    def mailbox(self, name: Hashable) -> _Mailbox:
         """Return what is counted of one mailbox, forgetting others that are idle."""
         mailbox = self._mailboxes.get(name)
         if mailbox is None:
@@ -139,7 +143,7 @@ class ProviderQuota:
 class AccountQuota:
     """One run's use of its mailbox's and the project's quota."""
 
-    def __init__(self, provider: ProviderQuota, mailbox: str, use: QuotaUse) -> None:
+    def __init__(self, provider: ProviderQuota, mailbox: Hashable, use: QuotaUse) -> None:
         self._provider = provider
         self._mailbox = mailbox
         self._use = use
@@ -213,7 +217,7 @@ def google_quota(settings: LiveSettings) -> ProviderQuota:
         mailbox_limit=mailbox_units,
         project_limit=project_units,
         parallel=lambda: math.inf,
-        mailbox_of=comparable,
+        mailbox_of=lambda account: comparable(account.email_address),
     )
 
 
@@ -233,5 +237,5 @@ def microsoft_quota(settings: LiveSettings) -> ProviderQuota:
         mailbox_limit=mailbox_requests,
         project_limit=lambda: math.inf,
         parallel=parallel,
-        mailbox_of=str.casefold,
+        mailbox_of=lambda account: (account.key.tenant_id, account.email_address.casefold()),
     )

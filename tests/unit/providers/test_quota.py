@@ -34,7 +34,7 @@ def an_account(
         email_address=address or f"{key.account_id}@example.test",
         settings={},
         credentials={},
-        quota_use=use or QuotaUse(),
+        quota_use=use or QuotaUse(epoch=1),
     )
 
 
@@ -54,18 +54,18 @@ async def spend(quota: AccountQuota, units: int, *, seconds: float = 0) -> None:
 
 
 def test_a_mailbox_gets_half_of_what_the_provider_allows_by_default() -> None:
-    google, microsoft = google_quota(settings()), microsoft_quota(settings())
+    google = google_quota(settings()).of(an_account())
+    microsoft = microsoft_quota(settings()).of(an_account())
 
-    assert google.of(an_account()).largest == 3_000
-    assert microsoft.of(an_account()).largest == 5_000
-    assert microsoft.of(an_account()).parallel == 2
+    assert google.largest == 3_000
+    assert (microsoft.largest, microsoft.parallel) == (5_000, 2)
 
 
 def test_one_mailbox_that_has_spent_its_quota_does_not_hold_up_another() -> None:
     quota = google_quota(settings())
-    first, second = quota.of(an_account()), quota.of(an_account())
 
     async def run() -> None:
+        first, second = quota.of(an_account()), quota.of(an_account())
         await spend(first, 3_000)
         with pytest.raises(QuotaSpent, match="mailbox"):
             await spend(first, 1)
@@ -123,6 +123,28 @@ def test_accounts_of_one_mailbox_share_its_quota(
     run_virtually(run())
 
 
+@pytest.mark.parametrize(
+    ("quota", "use"),
+    [
+        (google_quota(settings()), QuotaUse()),  # a login that is tried: no lease is held
+        (microsoft_quota(settings()), QuotaUse(epoch=1)),
+    ],
+)
+def test_whoever_claims_an_address_does_not_spend_its_owners_quota(
+    quota: ProviderQuota, use: QuotaUse
+) -> None:
+    stranger = AccountKey(TenantId("other"), AccountId(uuid4()))
+
+    async def run() -> None:
+        owners = quota.of(an_account("ann@example.test"))
+        claimed = quota.of(an_account("ann@example.test", key=stranger, use=use))
+        await spend(claimed, claimed.largest)
+        claimed.pause(timedelta(minutes=1))
+        await spend(owners, owners.largest)
+
+    run_virtually(run())
+
+
 async def left(quota: AccountQuota) -> int:
     """Return how many units can be spent now, spending them."""
     units = 0
@@ -155,7 +177,7 @@ def test_what_is_known_already_is_not_counted_twice() -> None:
         before = Spending(1, 500, seconds_ago=1)
         second = QuotaUse(epoch=2, earlier=(before,))
         await spend(quota.of(an_account("a@x.test", key=key, use=second)), 500)
-        quota.of(an_account("a@x.test", key=key))  # a login is tried, without a lease
+        quota.of(an_account("a@x.test", key=key, use=QuotaUse()))  # a login is tried
         third = QuotaUse(epoch=3, earlier=(before, Spending(2, second.units, seconds_ago=0)))
         assert await left(quota.of(an_account("a@x.test", key=key, use=third))) == 2_000
         assert (second.units, third.units) == (500, 2_000)
@@ -219,9 +241,9 @@ def test_a_reload_changes_the_limits_of_mailboxes_in_use() -> None:
 
 def test_a_pause_of_one_mailbox_is_its_own_and_one_of_the_project_is_everybodys() -> None:
     quota = google_quota(settings())
-    first, second = quota.of(an_account()), quota.of(an_account())
 
     async def run() -> None:
+        first, second = quota.of(an_account()), quota.of(an_account())
         first.pause(timedelta(seconds=30))
         with pytest.raises(QuotaSpent, match="mailbox") as spent:
             await spend(first, 1)

@@ -57,7 +57,8 @@ WHERE tenant_id = $1 AND provider_id = $2 AND id = ANY ($3::bigint[]) AND NOT ch
 -- name: check_folder
 -- Count what is stored of the folder $3, quarantined messages included, and note it beside the
 -- server's count $4. Equal to what is noted already, it writes nothing: checked_at tells of the
--- last change. Counts that have come to differ have the folder compared in full.
+-- last change. Counts that have come to differ, or to differ by more or less, have the folder
+-- compared in full; a difference that a comparison left is not looked into again with each new mail.
 WITH counted AS (
     SELECT (
         SELECT count(*) FROM message_folders WHERE tenant_id = $1 AND folder_id = $3
@@ -74,7 +75,9 @@ WITH counted AS (
     UPDATE folders
     SET remote_count = $4, stored_count = counted.stored_count, checked_at = now(),
         check_due = false, comparison_due_at = CASE
-            WHEN counted.stored_count = $4 THEN comparison_due_at
+            WHEN counted.stored_count = $4
+                OR counted.stored_count - $4 = folders.stored_count - folders.remote_count
+                THEN comparison_due_at
             ELSE least(comparison_due_at, now())
         END
     FROM counted

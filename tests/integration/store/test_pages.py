@@ -75,6 +75,26 @@ async def test_a_page_applied_again_writes_no_row(rig: StoreRig) -> None:
     assert await rig.row_versions() == before
 
 
+async def test_a_difference_that_a_comparison_left_is_compared_anew_only_when_it_changes(
+    rig: StoreRig,
+) -> None:
+    """Or new mail in a folder whose server counts a ghost would have it compared at each sync."""
+
+    async def is_due_after(uid: int, *, remote_count: int) -> bool:
+        check = FolderCheck(folder_id=rig.inbox, remote_count=remote_count)
+        await rig.apply([rig.message(uid)])
+        await rig.apply(check=check)
+        return await rig.stored.comparison_due(but=()) is not None
+
+    at_first = await is_due_after(1, remote_count=2)
+    before_it_is_compared = await is_due_after(2, remote_count=3)
+    await rig.apply(compared=(rig.inbox,))
+    same = await is_due_after(3, remote_count=4)
+    more = await is_due_after(4, remote_count=6)
+
+    assert (at_first, before_it_is_compared, same, more) == (True, True, False, True)
+
+
 async def test_a_page_that_is_stored_in_part_is_completed_and_moves_its_cursor(
     rig: StoreRig,
 ) -> None:

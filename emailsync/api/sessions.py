@@ -17,6 +17,9 @@ from emailsync.ports import Clock
 
 LIFE_S: Final = 12 * 60 * 60  #: a working day
 REMEMBERED: Final = 1_000  #: sessions; the oldest is forgotten
+OF_ONE_TOKEN: Final = (
+    20  #: of these: a program that logs in for ever ends only its own
+)
 ID_BYTES: Final = 32
 
 
@@ -43,10 +46,9 @@ class Sessions:
 
     def begin(self, shown: bytes, response: Response) -> None:
         """Let a response bring a new session for the token of this hash."""
+        self._make_room(shown)
         session_id = secrets.token_urlsafe(ID_BYTES)
         self._open[_key(session_id)] = _Session(shown, self._clock.monotonic() + LIFE_S)
-        if len(self._open) > REMEMBERED:
-            self._open.popitem(last=False)
         response.set_cookie(
             self._cookie,
             session_id,
@@ -71,6 +73,13 @@ class Sessions:
         response.delete_cookie(
             self._cookie, secure=self._is_secure, httponly=True, samesite="strict"
         )
+
+    def _make_room(self, shown: bytes) -> None:
+        own = [key for key, session in self._open.items() if session.shown == shown]
+        if len(own) >= OF_ONE_TOKEN:
+            del self._open[own[0]]
+        elif len(self._open) >= REMEMBERED:
+            self._open.popitem(last=False)
 
     def _key_of(self, request: Request) -> bytes | None:
         session_id = request.cookies.get(self._cookie)

@@ -145,10 +145,24 @@ def test_the_oldest_of_too_many_sessions_is_forgotten(clock: SettableClock) -> N
     sessions = Sessions(clock, is_secure=False)
     oldest, second = begun(sessions, b"oldest"), begun(sessions, b"second")
 
-    for _ in range(REMEMBERED - 1):
-        begun(sessions, b"another")
+    for number in range(REMEMBERED - 1):
+        begun(sessions, b"another %d" % number)
 
     assert (sessions.shown_by(oldest), sessions.shown_by(second)) == (None, b"second")
+
+
+def test_a_token_that_logs_in_again_and_again_ends_no_session_but_its_own(
+    clock: SettableClock,
+) -> None:
+    sessions = Sessions(clock, is_secure=False)
+    others, first = begun(sessions, b"others"), begun(sessions, b"busy")
+    still_there = sessions.shown_by(first)
+
+    for _ in range(REMEMBERED):
+        last = begun(sessions, b"busy")
+
+    assert still_there == sessions.shown_by(last) == b"busy"
+    assert (sessions.shown_by(first), sessions.shown_by(others)) == (None, b"others")
 
 
 async def test_the_page_and_its_files_come_with_a_policy_that_lets_nothing_else_in(

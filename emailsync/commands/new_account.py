@@ -89,8 +89,8 @@ def _imap_settings(server: ImapServer, issuer: Issuer | None) -> dict[str, Any]:
     if server.username is not None:
         settings["username"] = server.username
     if server.host is None:
-        if server.port is not None:
-            raise CommandFailed("--port needs --host beside it", ExitCode.USAGE)
+        if server.port is not None or server.security is not Security.TLS:
+            raise CommandFailed("--port and --security need --host beside them", ExitCode.USAGE)
         return settings
     usual_port = IMPLICIT_TLS_PORT if server.security is Security.TLS else PLAIN_PORT
     return settings | {

@@ -154,7 +154,12 @@ def test_an_account_of_a_large_provider_needs_no_host(installation: Installation
         *words, "--email", "a@b.example", "--oauth", "google", "--refresh-token-stdin", stdin="x\n"
     )
 
+    vague = installation.run(
+        *words, "--email", "b@web.de", "--security", "starttls", "--password-stdin", stdin="x\n"
+    )
+
     assert (added.returncode, tokens.returncode) == (0, 0), added.stderr + tokens.stderr
+    assert (vague.returncode, "--host" in vague.stderr) == (2, True)
     listed = json.loads(installation.run("account", "list", "--json").stdout)
     settings = {each["email_address"]: each["settings"] for each in listed}
     at_port = {"port": 993, "security": "tls"}

@@ -1,8 +1,9 @@
 """`POST /providers/{issuer}/connect`: whoever has a token asks where to send a browser.
 
-A flow belongs to the tenant and to the token that asked for it: it dies with either. The browser's
-session is the application's, which compares `connect_id` when the browser is back; a browser that
-asks by itself is bound by a cookie.
+A flow belongs to the tenant and to the token that asked for it, and dies with either; one that a
+token of the file asked for lives on for its ten minutes. The browser's session is the application's,
+which compares `connect_id` when the browser is back; a browser that asks by itself is bound by a
+cookie.
 """
 
 import secrets
@@ -22,7 +23,7 @@ from emailsync.api.backend import Reach
 from emailsync.api.connect_models import ConnectOrder, ConnectStarted, MicrosoftConnectOrder
 from emailsync.api.dispatch import reply
 from emailsync.api.endpoints import Access, Call, Content, Endpoint, Nothing, Table
-from emailsync.api.problems import MEDIA_TYPE, Fault, Refused, not_found
+from emailsync.api.problems import MEDIA_TYPE, Refused, not_found, wrong
 from emailsync.api.return_to import is_allowed
 from emailsync.config import LiveSettings, Settings
 from emailsync.crypto import Secret, token_hash
@@ -73,6 +74,8 @@ class ConnectStart:
         """Begin at Microsoft, with the mailbox's owner or with a directory's administrator."""
         order = call.body
         if order.permission == "delegated":
+            if order.directory is not None:
+                raise wrong("body.directory", "is for the permission application")
             return await self._begin(call.request, call.grant, order, Issuer.MICROSOFT)
         if call.grant.scope is not Scope.ADMIN:
             raise Refused(
@@ -81,7 +84,7 @@ class ConnectStart:
                 "mailbox.",
             )
         if order.directory is None or order.email_address is None:
-            raise _wrong("permission", "application needs directory and email_address")
+            raise wrong("body.permission", "application needs directory and email_address")
         return await self._begin(
             call.request, call.grant, order, Issuer.MICROSOFT, directory=order.directory
         )
@@ -152,6 +155,8 @@ class ConnectStart:
         account = await accounts.get(AccountId(order.provider_id), order.tenant_id)
         if account is None:
             raise not_found()
+        if (order.email_address or account.email_address).lower() != account.email_address.lower():
+            raise wrong("body.email_address", "is not that of the account provider_id")
         return account
 
 
@@ -200,8 +205,8 @@ def _check(order: ConnectOrder, grant: Grant, settings: Settings) -> None:
     if not grant.covers(order.tenant_id):
         raise Refused(403, "This token is another tenant's: it cannot add accounts to this one.")
     if order.return_to is not None and not is_allowed(order.return_to, settings.http):
-        raise _wrong(
-            "return_to",
+        raise wrong(
+            "body.return_to",
             "should be a plain path such as /settings/mail, or exactly one of the addresses that "
             "http.return_to_allowed has",
         )
@@ -222,10 +227,5 @@ def _audience(account: AccountInfo | None, issuer: Issuer) -> Audience:
         return API_AUDIENCES[ProviderType(issuer.value)]
     audience = audience_of(account.provider_type, account.settings)
     if audience is None or ISSUERS[audience] is not issuer:
-        raise _wrong("provider_id", f"is not an account that {issuer.title}'s tokens open")
+        raise wrong("body.provider_id", f"is not an account that {issuer.title}'s tokens open")
     return audience
-
-
-def _wrong(field: str, detail: str) -> Refused:
-    faults = [Fault(where=f"body.{field}", detail=detail)]
-    return Refused(422, "Correct what `errors` lists; /openapi.json has the rules.", faults=faults)

@@ -77,7 +77,12 @@ def invalid(error: ValidationError, where: str) -> Refused:
         Fault(where=".".join([where, *map(str, each["loc"])]), detail=each["msg"])
         for each in details
     ]
-    return Refused(422, "Correct what `errors` lists; /openapi.json has the rules.", faults=faults)
+    return _to_correct(faults)
+
+
+def wrong(where: str, detail: str) -> Refused:
+    """Return the answer to one value that is valid by itself, but not here."""
+    return _to_correct([Fault(where=where, detail=detail)])
 
 
 def problem(
@@ -125,3 +130,7 @@ async def answer_http_exception(_request: Request, error: Exception) -> Response
 async def answer_bug(_request: Request, _error: Exception) -> Response:
     """Hide the cause from the client; Starlette raises it on, so the log has it."""
     return problem(500, ADVICE[500])
+
+
+def _to_correct(faults: Sequence[Fault]) -> Refused:
+    return Refused(422, "Correct what `errors` lists; /openapi.json has the rules.", faults=faults)

@@ -20,7 +20,7 @@ from emailsync.api.explaining import reasons
 from emailsync.api.fields import NO_NUL, PageQuery, ProviderPath, RowId, TenantText
 from emailsync.api.overview_models import FolderPage
 from emailsync.api.paging import decode, page
-from emailsync.api.problems import MEDIA_TYPE, Fault, Refused, not_found
+from emailsync.api.problems import MEDIA_TYPE, Refused, not_found, wrong
 from emailsync.api.provider_models import (
     ExplainedProvider,
     LoginTest,
@@ -155,11 +155,11 @@ class Providers:
         if "host" in given:
             return {"username": new.email_address} | given
         if where := next((name for name in ("port", "security") if name in given), None):
-            raise _wrong_settings(where, "needs a host beside it")
+            raise wrong(f"body.settings.{where}", "needs a host beside it")
         try:
             found = await self._reach().servers.find(new.email_address, oauth=given.get("oauth"))
         except Misconfigured as error:
-            raise _wrong_settings("host", str(error)) from None
+            raise wrong("body.settings.host", str(error)) from None
         return found.settings() | given
 
     async def show(self, call: PlainProviderCall) -> Response:
@@ -311,17 +311,10 @@ def _check(
         check_settings(kind, settings)
         needed = secret_of(kind, settings)
     except Misconfigured as error:
-        faults = [Fault(where="body.settings", detail=str(error))]
-        raise Refused(422, "Correct the settings.", faults=faults) from None
+        raise wrong("body.settings", str(error)) from None
     if credentials is not None and set(credentials) != {needed} - {None}:
         advice = "none at all" if needed is None else f"{needed} and nothing else"
-        faults = [Fault(where="body.credentials", detail=f"this account takes {advice}")]
-        raise Refused(422, "Correct the credentials.", faults=faults)
-
-
-def _wrong_settings(name: str, detail: str) -> Refused:
-    faults = [Fault(where=f"body.settings.{name}", detail=detail)]
-    return Refused(422, "Correct the settings.", faults=faults)
+        raise wrong("body.credentials", f"this account takes {advice}")
 
 
 def _keep_to_consent(

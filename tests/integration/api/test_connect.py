@@ -243,6 +243,20 @@ async def test_only_an_admin_token_asks_for_a_whole_directory(connecting: Connec
     refused(await connecting.api.ask("POST", path, ACME, json=whole), 403)
     refused(await connecting.api.ask("POST", path, json=order), 422)
     refused(await connecting.api.ask("POST", path, json=whole | {"directory": "a/b"}), 422)
+    refused(await connecting.api.ask("POST", path, json=whole | {"permission": "delegated"}), 422)
+
+
+async def test_an_account_is_connected_again_by_its_own_address_only(
+    connecting: ConnectRig,
+) -> None:
+    path, account = "/providers/google/connect", await connecting.account_with_mail("google")
+    order = {"tenant_id": "acme", "provider_id": str(account["id"])}
+
+    own = await connecting.api.ask("POST", path, json=order | {"email_address": ANN.upper()})
+    other = await connecting.api.ask("POST", path, json=order | {"email_address": BOB})
+
+    assert own.status_code == 200
+    assert refused(other, 422)["errors"][0]["where"] == "body.email_address"
 
 
 async def test_an_imap_account_that_lives_on_tokens_is_connected_again(

@@ -1,9 +1,9 @@
 """`POST /providers/{issuer}/connect`: whoever has a token asks where to send a browser.
 
 A flow belongs to the tenant and to the token that asked for it, and dies with either; one that a
-token of the file asked for lives on for its ten minutes. The browser's session is the application's,
-which compares `connect_id` when the browser is back; a browser that asks by itself is bound by a
-cookie.
+token of the file asked for lives on for its ten minutes. The browser's session is the
+application's, which compares `connect_id` when the browser is back; a browser that asks by itself
+is bound by a cookie.
 """
 
 import secrets

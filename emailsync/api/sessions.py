@@ -17,9 +17,7 @@ from emailsync.ports import Clock
 
 LIFE_S: Final = 12 * 60 * 60  #: a working day
 REMEMBERED: Final = 1_000  #: sessions; the oldest is forgotten
-OF_ONE_TOKEN: Final = (
-    20  #: of these: a program that logs in for ever ends only its own
-)
+OF_ONE_TOKEN: Final = 20  #: of these: a program that logs in for ever ends only its own
 ID_BYTES: Final = 32
 
 

@@ -124,12 +124,17 @@ window.addEventListener("hashchange", () =>
   location.hash.startsWith("#token=") ? begin() : session && open(),
 );
 
-/** Go in by the token of the address, or by the session that there is. */
+/**
+ * Go in by the session that there is, or else by the token of the address. A link may be somebody
+ * else's: it must not make us work in another tenant unawares.
+ */
 async function begin() {
-  const token = tokenOfLink();
   try {
-    const there = token ? await logIn(token) : await ask("session");
-    there.scope ? enter(there) : leave(null);
+    const token = tokenOfLink();
+    const there = await ask("session");
+    if (there.scope) enter(there);
+    else token ? enter(await logIn(token)) : leave(null);
+    if (there.scope && token) tell("You are logged in already; to use the link, log out.", "bad");
   } catch (error) {
     leave(error instanceof Away ? "The daemon does not answer." : error.message);
   }

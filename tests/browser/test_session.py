@@ -53,6 +53,24 @@ async def test_a_link_with_the_token_lets_in_and_does_not_stay_in_the_address(
     assert await visit.page.evaluate(kept) == '["",{},{}]'
 
 
+async def test_a_link_does_not_log_in_as_somebody_else(admin: Visit, dashboard: Dashboard) -> None:
+    another = await dashboard.add_token("admin")
+
+    await admin.page.goto(f"/#token={another}")
+    await expect(admin.page.get_by_text("You are logged in already")).to_be_visible()
+    await dashboard.remove_token(another)
+    await admin.page.reload()
+
+    await expect(admin.page.get_by_role("heading", name="Queues")).to_be_visible()
+    assert another not in admin.page.url
+
+
+async def test_a_link_that_is_damaged_is_told(visit: Visit) -> None:
+    await visit.page.goto("/#token=%")
+
+    await expect(visit.page.get_by_role("alert")).to_contain_text("malformed")
+
+
 async def test_a_session_survives_a_reload_and_ends_by_logging_out(admin: Visit) -> None:
     await admin.page.reload()
     await expect(admin.page.get_by_role("heading", name="Queues")).to_be_visible()

@@ -36,6 +36,11 @@ class FolderState:
         return self.stored.remote_id
 
     @property
+    def is_complete(self) -> bool:
+        """Whether it was begun, and all that lay there then has been fetched."""
+        return self.cursor.uid_validity is not None and self.cursor.backfill_before is None
+
+    @property
     def is_inbox(self) -> bool:
         """Whether the account-level marker follows this folder."""
         return self.stored.role is FolderRole.INBOX

@@ -81,8 +81,8 @@ class ImapSession:
     async def reconcile(self, folder: FolderId) -> AsyncGenerator[FetchedPage]:
         """Compare one folder in full; see MailSession."""
         state = self._states.get(folder)
-        if state is None:
-            return  # the server does not list it now
+        if state is None or not state.is_complete:
+            return  # the server does not list it now, or its backfill looks at all of it anyway
         try:
             await self._select_anew(state)
         except FolderGone:

@@ -46,6 +46,7 @@ async def test_a_folder_whose_uidvalidity_never_stays_is_parked_and_tried_daily(
         await account.sync()
     before = len(proxy.sent)
     account.mailbox.append(b"Subject: filed\r\n\r\nhello\r\n", folder="Archive")
+    await account.connection.execute("UPDATE folders SET comparison_due_at = now()")
     await account.sync()
 
     assert b'EXAMINE "INBOX"' not in b"".join(proxy.sent[before:])

@@ -137,7 +137,8 @@ class Daemon:
         try:
             return bind(*self._settings.http.address)
         except OSError as error:
-            raise Misconfigured(f"http.listen: {address}: {error.strerror}") from error
+            problem = f"{address}: {error.strerror}; choose another address or port"
+            raise Misconfigured(f"http.listen: {problem}") from error
 
     async def _open_and_sync(self) -> None:
         async with AsyncExitStack() as stack:

@@ -266,8 +266,8 @@ def _missing_key_file(values: Mapping[str, Any]) -> list[Problem]:
     if embedded or credentials != {"key_file": None}:
         return []
     message = (
-        "is needed with a database server of your own, and worth a backup; make one with: "
-        '(umask 077; echo "key-1:$(openssl rand -base64 32)" > credentials.key)'
+        "is needed with a database server of your own, and worth a backup; make one with: (umask"
+        ' 077; echo "key-$(openssl rand -hex 4):$(openssl rand -base64 32)" > credentials.key)'
     )
     return [Problem("credentials.key_file", message)]
 

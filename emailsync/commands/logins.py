@@ -88,5 +88,6 @@ def _what_is_allowed(settings: Settings) -> str:
     private = "true" if settings.imap.allow_private_hosts else "false"
     return (
         f"the configuration decides this: imap.allowed_ports is [{ports}], "
-        f"imap.allow_private_hosts (hosts of the daemon's own network) is {private}"
+        f"imap.allow_private_hosts (hosts of the daemon's own network) is {private}; "
+        "the daemon takes a change over when it is restarted"
     )

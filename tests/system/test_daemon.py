@@ -231,5 +231,5 @@ async def test_an_address_in_use_is_one_clear_line(installation: Installation) -
 
     assert second.returncode == 1
     assert "http.listen: 127.0.0.1:" in second.stderr
-    assert "Address already in use" in second.stderr
+    assert "Address already in use; choose another" in second.stderr
     assert "Traceback" not in second.stderr

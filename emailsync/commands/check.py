@@ -1,6 +1,6 @@
 """`emailsyncd check`: everything that can be known to be wrong before the daemon finds out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from emailsync.commands.capacity import capacity_findings
@@ -8,13 +8,14 @@ from emailsync.commands.findings import Finding, Verdict
 from emailsync.commands.output import Answer, ExitCode
 from emailsync.commands.registrations import registration_findings
 from emailsync.config import Settings
-from emailsync.crypto import SecretError
+from emailsync.crypto import KeyRing, SecretError
 from emailsync.domain.errors import SyncError
 from emailsync.secret_files import open_key_ring, open_tokens
 from emailsync.store.database import open_database
 from emailsync.store.migrations import pending_migrations
 from emailsync.store.opening import database_server
 from emailsync.store.overview import Demand, Overview, ServerVersion
+from emailsync.store.rekeying import unopened
 
 OLDEST_SERVER: Final = 140_000  #: PostgreSQL 14
 NO_ACCOUNTS: Final = Demand(accounts={}, mean_duration_s=None)
@@ -22,10 +23,12 @@ NO_ACCOUNTS: Final = Demand(accounts={}, mean_duration_s=None)
 
 async def check(settings: Settings, answer: Answer) -> int:
     """Look at everything, say what was found; fails when the daemon could not work like this."""
+    keys, key_file = _key_file(settings)
     findings = [
         Finding("settings", Verdict.OK, "valid"),
-        *_secrets(settings),
-        *await _database_and_limits(settings),
+        key_file,
+        _tokens(settings),
+        *await _database_and_limits(settings, keys),
     ]
     answer.table(
         ("name", "verdict", "detail"),
@@ -38,24 +41,23 @@ async def check(settings: Settings, answer: Answer) -> int:
     return ExitCode.FAILED if failed else ExitCode.OK
 
 
-def _secrets(settings: Settings) -> Sequence[Finding]:
-    findings = []
+def _key_file(settings: Settings) -> tuple[KeyRing | None, Finding]:
     try:
-        newest = open_key_ring(settings).newest
-        findings.append(Finding("key file", Verdict.OK, f"{newest!r} encrypts"))
+        keys = open_key_ring(settings)
     except SecretError as exc:
-        findings.append(Finding("key file", Verdict.FAILED, str(exc)))
+        return None, Finding("key file", Verdict.FAILED, str(exc))
+    return keys, Finding("key file", Verdict.OK, f"{keys.newest!r} encrypts")
+
+
+def _tokens(settings: Settings) -> Finding:
     try:
         count = len(open_tokens(settings))
-        findings.append(
-            Finding("http tokens", Verdict.OK, f"{count} in {settings.http.token_file}")
-        )
     except SecretError as exc:
-        findings.append(Finding("http tokens", Verdict.FAILED, str(exc)))
-    return findings
+        return Finding("http tokens", Verdict.FAILED, str(exc))
+    return Finding("http tokens", Verdict.OK, f"{count} in {settings.http.token_file}")
 
 
-async def _database_and_limits(settings: Settings) -> Sequence[Finding]:
+async def _database_and_limits(settings: Settings, keys: KeyRing | None) -> Sequence[Finding]:
     """Hold the limits against the accounts that are there, or without a database against none."""
     try:
         async with database_server(settings, attach=True) as url:
@@ -65,15 +67,29 @@ async def _database_and_limits(settings: Settings) -> Sequence[Finding]:
                 version = await overview.server_version()
                 demand = NO_ACCOUNTS if pending else await overview.demand()
                 uses = () if pending else await overview.registrations()
+                closed = {} if pending or keys is None else await unopened(database, keys)
     except SyncError as exc:
         unreachable = Finding("database", Verdict.FAILED, str(exc))
         return (unreachable, *capacity_findings(settings, NO_ACCOUNTS))
     return (
         _version(version),
         _schema(settings, len(pending)),
+        *_credentials(closed),
         *registration_findings(settings.oauth, uses),
         *capacity_findings(settings, demand),
     )
+
+
+def _credentials(closed: Mapping[str, int]) -> Sequence[Finding]:
+    return [
+        Finding(
+            "credentials",
+            Verdict.FAILED,
+            f"{accounts} account{'s' * (accounts != 1)} cannot log in: {problem};"
+            " put the lost key's line back into the key file",
+        )
+        for problem, accounts in closed.items()
+    ]
 
 
 def _version(version: ServerVersion) -> Finding:

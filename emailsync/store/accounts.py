@@ -262,7 +262,7 @@ class AccountStore:
         """Return what it takes to log in to an account; None: it is gone.
 
         Raises:
-            Misconfigured: its credentials cannot be decrypted with the keys at hand.
+            OperatorMustAct, Misconfigured: its credentials cannot be decrypted, see sealing.py.
         """
         key = account.key
         async with self._database.connection() as connection:

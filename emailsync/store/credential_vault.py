@@ -60,7 +60,7 @@ class PostgresCredentialVault:
 
         Raises:
             LeaseLost: the account is gone.
-            Misconfigured: the credentials cannot be decrypted with the keys at hand.
+            OperatorMustAct, Misconfigured: the credentials cannot be decrypted, see sealing.py.
             Retryable: the renewal took longer than `RENEWAL_S`.
             StoreUnavailable: the new credentials could not be stored, and must not be used.
         """

@@ -49,7 +49,7 @@ class PostgresMailStore:
 
         Raises:
             LeaseLost: the account is gone or claimed by somebody else.
-            Misconfigured: the credentials cannot be decrypted with the keys at hand.
+            OperatorMustAct, Misconfigured: the credentials cannot be decrypted, see sealing.py.
         """
         key = job.key
         async with self._database.connection() as connection:

@@ -1,9 +1,11 @@
-"""Re-encrypts stored credentials under the newest key, so that an old key can be thrown away.
+"""Goes over all stored credentials: which of them no key opens, and all anew under the newest key.
 
-Resumable without a bookmark: what is under the newest key already is passed over.
+After the latter an old key can be thrown away. It is resumable without a bookmark: what is under
+the newest key already is passed over.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -12,10 +14,11 @@ from emailsync.crypto import DecryptionFailed, KeyRing, key_id_of
 from emailsync.domain.accounts import AccountId, AccountKey, TenantId
 from emailsync.store.database import Connection, Database
 from emailsync.store.queries import load_queries
-from emailsync.store.sealing import seal_anew
+from emailsync.store.sealing import COLUMN, seal_anew
 
 SQL: Final = load_queries("credentials")
 BATCH: Final = 100
+BEFORE_ALL: Final = ("", UUID(int=0))  #: no account comes before
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ async def rekey(database: Database, keys: KeyRing) -> Rekeyed:
     """Go over all credentials. Raises StoreUnavailable; what was done before stays done."""
     changed = current = 0
     unreadable: list[AccountKey] = []
-    after: tuple[str, UUID] = ("", UUID(int=0))
+    after = BEFORE_ALL
     while True:
         async with database.connection() as connection:
             rows = await connection.fetch(SQL["sealed"], *after, BATCH)
@@ -46,6 +49,28 @@ async def rekey(database: Database, keys: KeyRing) -> Rekeyed:
                     unreadable.append(key)
         if len(rows) < BATCH:
             return Rekeyed(changed, current, unreadable)
+        after = (rows[-1]["tenant_id"], rows[-1]["id"])
+
+
+async def unopened(database: Database, keys: KeyRing) -> Mapping[str, int]:
+    """Return why credentials cannot be opened, and those of how many accounts.
+
+    Raises:
+        StoreUnavailable: the database is away.
+    """
+    problems: Counter[str] = Counter()
+    after = BEFORE_ALL
+    while True:
+        async with database.connection() as connection:
+            rows = await connection.fetch(SQL["sealed"], *after, BATCH)
+        for row in rows:
+            key = AccountKey(TenantId(row["tenant_id"]), AccountId(row["id"]))
+            try:
+                keys.decrypt(row["credentials"], key, COLUMN)
+            except DecryptionFailed as error:
+                problems[str(error)] += 1
+        if len(rows) < BATCH:
+            return problems
         after = (rows[-1]["tenant_id"], rows[-1]["id"])
 
 

@@ -5,9 +5,9 @@ from typing import Final
 
 import orjson
 
-from emailsync.crypto import DecryptionFailed, KeyRing, Secret
+from emailsync.crypto import DecryptionFailed, KeyRing, Secret, UnknownKey
 from emailsync.domain.accounts import AccountKey
-from emailsync.domain.errors import Misconfigured
+from emailsync.domain.errors import Misconfigured, OperatorMustAct
 
 COLUMN: Final = "credentials"  #: which the ciphertext is bound to
 
@@ -22,12 +22,15 @@ def open_credentials(keys: KeyRing, key: AccountKey, sealed: bytes | None) -> di
     """Return what `seal_credentials` was given; no column, no credentials.
 
     Raises:
-        Misconfigured: they cannot be decrypted with the keys at hand.
+        OperatorMustAct: the key file lacks their key.
+        Misconfigured: they were altered, or are another account's.
     """
     if sealed is None:
         return {}
     try:
         clear = orjson.loads(keys.decrypt(sealed, key, COLUMN))
+    except UnknownKey as error:
+        raise OperatorMustAct(str(error)) from error
     except DecryptionFailed as error:
         raise Misconfigured(str(error)) from error
     return {name: Secret(value) for name, value in clear.items()}

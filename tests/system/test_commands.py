@@ -209,6 +209,32 @@ def test_check_fails_when_the_database_is_away(installation: Installation) -> No
     assert "hunter2" not in checked.stdout + checked.stderr
 
 
+def test_another_key_file_fails_the_check_and_parks_no_account(
+    installation: Installation, mailbox: DovecotMailbox
+) -> None:
+    """With the old key back, all goes on by itself: nobody resumes a thousand accounts."""
+    installation.add_account(mailbox)
+    key_file = installation.folder / "keys"
+    old = key_file.read_text()
+    lost = old.partition(":")[0]
+    other = base64.b64encode(b"o" * 32).decode()
+
+    key_file.write_text(f"other:{other}\n")
+    checked = installation.run("check")
+    synced = installation.run("sync")
+    key_file.write_text(f"{lost}:{other}\n")
+    same_name = installation.run("check")
+    key_file.write_text(old)
+    shown = json.loads(installation.run("account", "show", mailbox.user, "--json").stdout)
+    again = installation.run("sync")
+
+    assert (checked.returncode, synced.returncode, same_name.returncode) == (1, 3, 1)
+    assert f"1 account cannot log in: the credentials need key '{lost}'" in checked.stdout
+    assert "1 account cannot log in: the credentials were altered" in same_name.stdout
+    assert shown["status"] == "active"
+    assert again.returncode == 0
+
+
 def test_invalid_settings_exit_with_2_and_all_their_problems(installation: Installation) -> None:
     installation.configure({"email_sync": {"batch_size": 0}, "http": {"listne": "x"}})
 

@@ -10,7 +10,7 @@ import pytest
 from emailsync.crypto import KeyRing, Secret
 from emailsync.domain.accounts import AccountId, AccountKey, AccountStatus, ProviderType, TenantId
 from emailsync.domain.circuit import Circuit, CircuitState
-from emailsync.domain.errors import LeaseLost, Misconfigured
+from emailsync.domain.errors import LeaseLost, Misconfigured, OperatorMustAct
 from emailsync.domain.pages import Placement, Unfetchable
 from emailsync.domain.priority import Priority, QueueName
 from emailsync.domain.runs import Outcome, RunRecord, RunResult, SyncCounts
@@ -105,14 +105,14 @@ async def test_credentials_are_stored_encrypted_and_bound_to_their_row(
         await rig.store.load_account(job)
 
 
-async def test_credentials_under_an_unknown_key_are_a_matter_of_settings(
+async def test_credentials_under_an_unknown_key_are_the_operators_matter_and_park_nobody(
     accounts: AccountStore, store: PostgresLeaseStore, rig: StoreRig
 ) -> None:
     await accounts.add(new_account())
     (job,) = await store.claim(LOW)
     elsewhere = PostgresMailStore(rig.database, KeyRing({"new": bytes(32)}), rig.settings)
 
-    with pytest.raises(Misconfigured, match="test"):
+    with pytest.raises(OperatorMustAct, match="test"):
         await elsewhere.load_account(job)
 
 

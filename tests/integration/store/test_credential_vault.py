@@ -12,7 +12,7 @@ import pytest
 
 from emailsync.crypto import KeyRing, Secret
 from emailsync.domain.accounts import AccountKey
-from emailsync.domain.errors import AuthRefused, LeaseLost, Misconfigured
+from emailsync.domain.errors import AuthRefused, LeaseLost, OperatorMustAct
 from emailsync.store.accounts import AccountStore
 from emailsync.store.credential_vault import CLAIM_S, PostgresCredentialVault
 from emailsync.store.database import Database, open_database
@@ -308,7 +308,7 @@ async def test_credentials_under_a_lost_key_are_the_operators_matter(
 ) -> None:
     vault = PostgresCredentialVault(database, KeyRing({"other": bytes(32)}))
 
-    with pytest.raises(Misconfigured):
+    with pytest.raises(OperatorMustAct):
         await vault.renew(key, OneTimeTokens().rotate)
 
     assert (await account_row(connection, key))["renewal_until"] is None

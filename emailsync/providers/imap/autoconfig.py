@@ -6,6 +6,7 @@ followed. The answer is XML from a stranger: without a DTD, and only as far as i
 Source: draft-ietf-mailmaint-autoconfig.
 """
 
+import re
 import ssl
 from collections.abc import Collection, Iterator
 from typing import Any, Final
@@ -15,7 +16,7 @@ import anyio
 import httpx
 
 from emailsync.domain.errors import Misconfigured, Unreachable
-from emailsync.providers.imap.account_settings import Security
+from emailsync.providers.imap.account_settings import MAX_USERNAME_CHARS, Security
 from emailsync.providers.imap.found_server import HOST_NAME, FoundServer
 from emailsync.providers.network import HostResolver, PinnedHost
 
@@ -24,6 +25,7 @@ ISPDB: Final = "autoconfig.thunderbird.net"
 MAX_BYTES: Final = 64 * 1024  #: the largest of ISPDB has 9 kB
 DEADLINE_S: Final = 5.0  #: for one place to ask
 AT_ONCE: Final = 4  #: domains that are asked, whoever wants to know
+PLACEHOLDER: Final = re.compile("%EMAIL(ADDRESS|LOCALPART|DOMAIN)%")
 SECURITIES: Final = {"SSL": Security.TLS, "STARTTLS": Security.STARTTLS}
 """Not `plain`: nobody's password goes out in clear because of what a stranger says."""
 
@@ -134,10 +136,8 @@ def _server(server: Any, address: str) -> FoundServer | None:
     if not (port.isascii() and port.isdecimal() and len(port) <= 5):  # noqa: PLR2004 - 65535
         return None
     local, _, domain = address.rpartition("@")
-    username = (
-        text("username")
-        .replace("%EMAILADDRESS%", address)
-        .replace("%EMAILLOCALPART%", local)
-        .replace("%EMAILDOMAIN%", domain)
-    )
-    return FoundServer(host=host, port=int(port), security=security, username=username or address)
+    parts = {"ADDRESS": address, "LOCALPART": local, "DOMAIN": domain}
+    username = PLACEHOLDER.sub(lambda found: parts[found[1]], text("username")) or address
+    if len(username) > MAX_USERNAME_CHARS or not username.isprintable():
+        return None
+    return FoundServer(host=host, port=int(port), security=security, username=username)

@@ -99,6 +99,14 @@ def test_a_description_names_imap_servers_with_tls() -> None:
     assert (other.port, other.security, other.username) == (143, Security.STARTTLS, "ann.b")
 
 
+def test_an_address_that_looks_like_a_placeholder_stays_as_it_is() -> None:
+    address = "%EMAILDOMAIN%@example.org"
+
+    (server,) = servers_in(CONFIG.format(**GOOD).encode(), address)
+
+    assert server.username == address
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -114,6 +122,8 @@ def test_a_description_names_imap_servers_with_tls() -> None:
         {"port": "-1"},
         {"port": "९९३"},
         {"port": "9" * 5_000},
+        {"username": "%EMAILADDRESS%" * 20},
+        {"username": "ann&#13;&#10;A2 LOGOUT"},
         {"dtd": '<!DOCTYPE x [<!ENTITY a "b">]>', "host": "&a;.example.org"},
         {"dtd": '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>', "username": "&a;"},
         {"dtd": '<!DOCTYPE x SYSTEM "http://evil.example/x.dtd">'},

@@ -136,7 +136,9 @@ def comes_from(settings: OAuthSettings, issuer: Issuer, told: str) -> bool:
     Google's is the origin of its page; Microsoft's begins with it, a directory's id follows.
     """
     expected = issuers.origin(issuers.authorization_url(settings, issuer))
-    return (issuers.origin(told) if issuer is Issuer.MICROSOFT else told) == expected
+    if issuer is Issuer.GOOGLE:
+        return told == expected
+    return told == expected or told.startswith(f"{expected}/")
 
 
 def _s256(verifier: Secret) -> str:

@@ -8,8 +8,8 @@ next counts it. Not known is what a holder spent that vanished (half the share i
 spent), and what another account of the same mailbox spends at another daemon at the same time. At
 half the provider's limit neither reaches the limit. Accounts are of one mailbox when their
 addresses say so; an alias is another mailbox. An address that nothing has proven may be anybody's
-claim, so it must not spend the mailbox's quota: a login that is tried counts by itself, and Graph,
-which does not always tell whose a token is, by tenant.
+claim, so it must not spend the mailbox's quota: a login that is tried counts by itself, as Gmail's
+question whose a token is, and Graph, which does not always tell that, counts by tenant.
 
 The project's share is divided evenly among the live daemons, and counted by each from its start: a
 window across a restart may hold it twice, which at half the provider's limit is the limit.
@@ -56,12 +56,14 @@ class _Mailbox:
         self._runs: dict[AccountKey, set[int]] = {}  #: whose spending is counted, by their epochs
 
     def recall(self, key: AccountKey, epoch: int, use: QuotaUse) -> None:
-        """Count what earlier runs of an account spent and nobody here knows of, each once."""
+        """Count what is not counted here: of earlier runs, each once, and of this one's proof."""
         counted = self._runs.get(key, set())
         self._runs[key] = {epoch, *(run.epoch for run in use.earlier)}
         for run in use.earlier:
             if run.epoch not in counted:
                 self.window.recall(run.units, seconds_ago=run.seconds_ago)
+        if use.units and epoch not in counted:
+            self.window.recall(use.units, seconds_ago=0)
         if use.is_partly_unknown and epoch not in counted:
             self.window.recall(int(self.window.limit() / 2), seconds_ago=0)
 
@@ -105,10 +107,14 @@ class ProviderQuota:
         """Return the quota of one account's run; all accounts of one mailbox share it."""
         use = account.quota_use
         if use.epoch is None:
-            return AccountQuota(self, account.key, use)
+            return self.claimed(account)
         name = self._mailbox_of(account)
         self.mailbox(name).recall(account.key, use.epoch, use)
         return AccountQuota(self, name, use)
+
+    def claimed(self, account: Account) -> "AccountQuota":
+        """Return the quota for asking whose mailbox a token opens: it counts by itself."""
+        return AccountQuota(self, account.key, account.quota_use)
 
     def mailbox(self, name: Hashable) -> _Mailbox:
         """Return what is counted of one mailbox, forgetting others that are idle."""

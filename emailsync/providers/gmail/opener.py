@@ -18,7 +18,7 @@ from emailsync.providers.gmail.refusals import gmail_refusal
 from emailsync.providers.gmail.session import GmailSession
 from emailsync.providers.http_client import HttpClient
 from emailsync.providers.mailbox_owners import MailboxOwners
-from emailsync.providers.quota import ProviderQuota
+from emailsync.providers.quota import AccountQuota, ProviderQuota
 
 GMAIL_HOST: Final = "https://gmail.googleapis.com"
 
@@ -51,8 +51,10 @@ class GmailOpener:
     @asynccontextmanager
     async def open(self, account: Account, stored: StoredMail) -> AsyncIterator[GmailSession]:
         """Open a session; see SessionOpener. Gmail is asked whose a token is that is new here."""
-        api = self._api(account)
-        await self._owners.prove(account, api.addresses)
+        tokens = self._tokens(account)
+        claimed = self._api(tokens, self._quota.claimed(account))
+        await self._owners.prove(account, claimed.addresses)
+        api = self._api(tokens, self._quota.of(account))
         limit = self._settings.current.store.max_message_bytes
         fetcher = MessageFetcher(api, limit, self._large_lane)
         failure: Exception | None = None
@@ -67,14 +69,13 @@ class GmailOpener:
 
     async def test(self, account: Account) -> None:
         """Ask whose mailbox it is; see SessionOpener."""
-        self._owners.compare(account, await self._api(account).addresses())
+        claimed = self._api(self._tokens(account), self._quota.claimed(account))
+        self._owners.compare(account, await claimed.addresses())
 
     def quota_levels(self) -> Sequence[QuotaLevel]:
         """Return how much of the quotas is used; see SessionOpener."""
         return self._quota.levels()
 
-    def _api(self, account: Account) -> GmailApi:
-        client = AccountClient(
-            self._http, self._tokens(account), self._quota.of(account), gmail_refusal
-        )
+    def _api(self, tokens: TokenSource, quota: AccountQuota) -> GmailApi:
+        client = AccountClient(self._http, tokens, quota, gmail_refusal)
         return GmailApi(client, PRICES[self._settings.current.limits.google.prices])

@@ -22,7 +22,7 @@ WHO_ACTS: Final = {
 
 
 def reasons(explained: Explanation, interval: timedelta) -> Iterator[str]:
-    """Yield what keeps the account from being synced right now, the most final first.
+    """Yield what keeps the account from being synced or complete, the most final first.
 
     Args:
         explained: what the database knows.
@@ -35,15 +35,16 @@ def reasons(explained: Explanation, interval: timedelta) -> Iterator[str]:
     if not account.is_active:
         yield "the application switched it off (is_active is false)"
         return
+    yield from _older_mail(explained.backfilling_folders)
     is_stalled = account.situation.activity(interval) is Activity.STALLED
     if account.situation.leased_at is not None:
         since = shown_time(account.situation.leased_at)
-        yield f"{account.lease_owner} has it: it is being synced, or waits in that queue"
+        yield f"it is being synced by {account.lease_owner}, or waits in that daemon's queue"
         if is_stalled:
             yield f"it is stalled: held since {since}, and no run ended; see that daemon's log"
         return
     if account.lease_owner is not None:
-        yield f"{account.lease_owner} had it and vanished: any daemon may take it over"
+        yield f"its daemon {account.lease_owner} vanished: any other may take it over"
     yield from _open_circuit("the account", account.circuit, account.now)
     yield from _open_circuit(
         f"its server {account.endpoint}", account.endpoint_circuit, account.now
@@ -54,6 +55,12 @@ def reasons(explained: Explanation, interval: timedelta) -> Iterator[str]:
             "it is stalled: it waits for longer than its interval though nothing keeps it back; "
             "is a daemon running, and do its limits suffice (`emailsyncd check`)?"
         )
+
+
+def _older_mail(folders: int) -> Iterator[str]:
+    if folders:
+        which = "1 folder" if folders == 1 else f"{folders} folders"
+        yield f"older mail of {which} is still to come; it is counted once all of it is stored"
 
 
 def _due(account: AccountInfo) -> str:

@@ -68,7 +68,7 @@ def explained(account: AccountInfo, endpoint_circuit: Circuit | None = None) -> 
         (replace(ACCOUNT, status=AccountStatus.NEEDS_RECONNECT), "new credentials"),
         (replace(ACCOUNT, status=AccountStatus.ERROR), "the operator has to correct"),
         (replace(ACCOUNT, is_active=False), "is_active is false"),
-        (replace(ACCOUNT, lease_owner="vm:1", lease_until=SOON, leased_at=EARLIER), "vm:1 has it"),
+        (replace(ACCOUNT, lease_owner="vm:1", lease_until=SOON, leased_at=EARLIER), "by vm:1"),
         (ACCOUNT, "not due before"),
         (replace(ACCOUNT, next_sync_at=EARLIER), "due since"),
     ],
@@ -100,7 +100,18 @@ def test_a_vanished_owner_is_named() -> None:
 
     first, *_ = reasons(explained(account), INTERVAL)
 
-    assert "vm:1 had it and vanished" in first
+    assert "its daemon vm:1 vanished" in first
+
+
+@pytest.mark.parametrize(("folders", "which"), [(1, "1 folder is"), (2, "2 folders is")])
+def test_mail_that_is_not_counted_yet_is_told_of(folders: int, which: str) -> None:
+    """In a first sync the counts are behind what is stored: `0 of 0` for thousands of messages."""
+    unfinished = replace(explained(ACCOUNT), backfilling_folders=folders)
+
+    coming, due = reasons(unfinished, INTERVAL)
+
+    assert f"older mail of {which} still to come" in coming
+    assert "not due" in due
 
 
 def test_what_waits_for_longer_than_its_interval_is_stalled() -> None:
@@ -117,5 +128,5 @@ def test_what_is_held_without_end_is_stalled() -> None:
 
     owner, stalled = reasons(explained(replace(ACCOUNT, **held)), INTERVAL)
 
-    assert "vm:1 has it" in owner
+    assert "synced by vm:1" in owner
     assert "it is stalled: held since" in stalled

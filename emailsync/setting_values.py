@@ -4,6 +4,7 @@ A message says what the value should be, and repeats nothing that may be a passw
 """
 
 import ipaddress
+import re
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -11,6 +12,8 @@ from apscheduler.triggers.cron import CronTrigger
 from pydantic import AfterValidator, Field
 
 MAX_PORT: Final = 65_535
+PLAIN_ADDRESS: Final = re.compile(r"[A-Za-z0-9._~:/\[\]!$&'()*+,;=%-]+", re.ASCII)
+"""What RFC 3986 has for an address, without a user, a query or a fragment."""
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
@@ -49,19 +52,23 @@ def _listen_address(value: str) -> str:
 
 def _web_address(value: str) -> str:
     """Accept https, and plain http on loopback: for tests and emulators."""
-    url = urlsplit(value)
-    if not url.hostname or (
-        url.scheme != "https" and not _is_loopback_http(url.scheme, url.hostname)
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        raise ValueError("is not a valid address: its host or its port is none") from None
+    if not host or not (
+        value.startswith("https://") or (value.startswith("http://") and _is_loopback(host))
     ):
         raise ValueError("should start with https:// (http:// only on loopback)")
-    if "@" in url.netloc or url.query or url.fragment:
-        raise ValueError("should be scheme, host and path alone, without a user, ? or #")
+    if not PLAIN_ADDRESS.fullmatch(value):
+        raise ValueError(
+            "should be scheme, host and path alone, in ASCII, without a user, ?, # or spaces"
+        )
     return value
 
 
-def _is_loopback_http(scheme: str, host: str) -> bool:
-    if scheme != "http":
-        return False
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

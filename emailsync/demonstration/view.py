@@ -5,6 +5,7 @@ Knows how things look; where the numbers come from is the demo's business.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
@@ -124,7 +125,10 @@ def as_screen(moment: Moment) -> RenderableType:
 def _refused(moment: Moment) -> str:
     if not moment.refusals:
         return ""
-    counts = ", ".join(f"{count} x {status}" for status, count in sorted(moment.refusals.items()))
+    counts = ", ".join(
+        f"{count} x {status} {HTTPStatus(int(status)).phrase}"
+        for status, count in sorted(moment.refusals.items())
+    )
     return f";  refused by providers: {counts}"
 
 

@@ -76,10 +76,11 @@ def owner(state_dir: Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline().startswith("postgresql://")
         yield process
-        process.kill()
+        process.stdin.close()  # it ends its server before the files go
 
 
 def server_pid(state_dir: Path) -> int:

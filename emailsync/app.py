@@ -107,9 +107,15 @@ class Daemon:
     async def run(self) -> None:
         """Serve the API, sync, and obey signals until told to stop."""
         listener = self._listener()
-        is_secure = (self._settings.http.public_url or "").startswith("https:")
-        sessions = Sessions(self._clock, is_secure=is_secure)
-        gate = Gate(self._tokens, self._find_token, self._clock, sessions)
+        http = self._settings.http
+        sessions = Sessions(self._clock, is_secure=(http.public_url or "").startswith("https:"))
+        gate = Gate(
+            self._tokens,
+            self._find_token,
+            self._clock,
+            sessions,
+            requests_per_s=http.requests_per_second,
+        )
         table = resources(
             Surroundings(
                 reach=self._reach,

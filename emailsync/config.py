@@ -77,6 +77,7 @@ class HttpSettings(Section):
     token_file: Path | None = None  #: None: `http-token` in the state directory
     public_url: WebAddress | None = None
     return_to_allowed: tuple[WebAddress, ...] = ()  #: beside paths under public_url
+    requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 100  #: of each token
 
     @property
     def address(self) -> tuple[str, int]:

@@ -177,7 +177,7 @@ async def _serve(rig: ApiRig, database_url: str, group: anyio.abc.TaskGroup) -> 
         return await rig.reach().tokens.find(sha256)
 
     sessions = Sessions(clock, is_secure=False)
-    gate = Gate([Secret(ADMIN)], find, clock, sessions)
+    gate = Gate([Secret(ADMIN)], find, clock, sessions, requests_per_s=1_000)
     rig.table = resources(
         Surroundings(
             reach=rig.reach,

@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from emailsync.api.failed_attempts import FailedAttempts
+from emailsync.api.buckets import Buckets
 from emailsync.api.problems import Refused
 from emailsync.api.sessions import Sessions
 from emailsync.crypto import Secret, token_hash
@@ -23,6 +23,10 @@ ADMIN: Final = Grant(Scope.ADMIN)
 PROVEN: Final = (
     1_000  #: hashes of tokens that were right lately, looked up again whatever else fails
 )
+
+WRONG_AT_ONCE: Final = 10  #: tokens of an address; a client with an old token tries a few times
+WRONG_EVERY_S: Final = 6.0  #: one more
+BURST_S: Final = 10  #: a token may ask at once what it may in this time, so pages load at once
 
 DASHBOARD_HEADER: Final = "x-emailsync-dashboard"
 """Our page sends it; no other site's can (Fetch standard, CORS-preflight fetch)."""
@@ -37,16 +41,26 @@ class Gate:
     Args:
         admin_tokens: those of the file.
         find: returns what the token of a SHA-256 opens; raises StoreUnavailable.
-        clock: for putting off addresses that guess.
+        clock: for putting off addresses that guess, and tokens that ask too often.
         sessions: of browsers that have shown a token.
+        requests_per_s: of each token, its sessions included; a burst may be `BURST_S` times that.
     """
 
     def __init__(
-        self, admin_tokens: Sequence[Secret], find: FindToken, clock: Clock, sessions: Sessions
+        self,
+        admin_tokens: Sequence[Secret],
+        find: FindToken,
+        clock: Clock,
+        sessions: Sessions,
+        *,
+        requests_per_s: int,
     ) -> None:
         self._admin = [token_hash(token.reveal().encode()) for token in admin_tokens]
         self._find_token = find
-        self._failed = FailedAttempts(clock)
+        self._failed = Buckets(clock, size=WRONG_AT_ONCE, refilled_every_s=WRONG_EVERY_S)
+        self._asked = Buckets(
+            clock, size=BURST_S * requests_per_s, refilled_every_s=1 / requests_per_s
+        )
         self._sessions = sessions
         self._proven: OrderedDict[bytes, None] = OrderedDict()
 
@@ -54,28 +68,37 @@ class Gate:
         """Return what whoever asks may see.
 
         Raises:
-            Refused: there is no token, or a wrong one, or too many wrong ones came before; or a
-                session is over, or another site's page may be asking by it.
+            Refused: there is no token, or a wrong one, or too many wrong ones came before; or it
+                asks too often; or a session is over, or another site's page may be asking by it.
             StoreUnavailable: the token is not of the file, and the database is away.
         """
-        authorization = request.headers.get("authorization")
-        if authorization is None and (shown := self._sessions.shown_by(request)):
-            return await self._grant_of_session(shown, request)
-        scheme, _, given = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not given.strip():
-            raise _unauthorised("Bearer", "Send the header Authorization: Bearer TOKEN.")
-        return await self.grant_for(token_hash(given.strip().encode("latin-1")), request)
+        shown = self.shown_by(request)
+        if wait_s := self._asked.wait_s(shown):
+            raise _too_many("This token asks too often; slow down.", wait_s)
+        if self._in_session(request):
+            grant = await self._grant_of_session(shown, request)
+        else:
+            grant = await self.grant_for(shown, request)
+        self._asked.note(shown)  # of tokens that are right, so that guesses push none out
+        return grant
 
-    def shown_by(self, request: Request) -> bytes | None:
-        """Return the hash of the token that a request shows, itself or by a session; None: none."""
-        authorization = request.headers.get("authorization")
-        if authorization is None:
-            return self._sessions.shown_by(request)
-        given = authorization.partition(" ")[2].strip()
-        return token_hash(given.encode("latin-1")) if given else None
+    def shown_by(self, request: Request) -> bytes:
+        """Return the hash of the token that a request shows, itself or by a session.
+
+        Raises:
+            Refused: it shows none.
+        """
+        return self._in_session(request) or _of_bearer(request)
+
+    def _in_session(self, request: Request) -> bytes | None:
+        is_own = "authorization" in request.headers
+        return None if is_own else self._sessions.shown_by(request)
 
     async def grant_for(self, presented: bytes, request: Request) -> Grant:
         """Return what the token of this SHA-256 opens; a request's address may try a few.
+
+        A token that is right is never put off for others' guesses: behind a proxy everybody has
+        the same address.
 
         Raises:
             Refused: it is a wrong one, or too many wrong ones came before.
@@ -85,10 +108,8 @@ class Gate:
             return grant
         address = request.client.host if request.client else ""
         if presented not in self._proven and (wait_s := self._failed.wait_s(address)):
-            raise Refused(
-                429,
-                "Too many wrong tokens came from your address; try again later.",
-                headers={"Retry-After": str(math.ceil(wait_s))},
+            raise _too_many(
+                "Too many wrong tokens came from your address; try again later.", wait_s
             )
         grant = await self._find_token(presented)
         if grant is None:
@@ -122,6 +143,17 @@ class Gate:
         self._proven.move_to_end(presented)
         if len(self._proven) > PROVEN:
             self._proven.popitem(last=False)
+
+
+def _of_bearer(request: Request) -> bytes:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not given.strip():
+        raise _unauthorised("Bearer", "Send the header Authorization: Bearer TOKEN.")
+    return token_hash(given.strip().encode("latin-1"))
+
+
+def _too_many(detail: str, wait_s: float) -> Refused:
+    return Refused(429, detail, headers={"Retry-After": str(math.ceil(wait_s))})
 
 
 def _unauthorised(challenge: str, detail: str) -> Refused:

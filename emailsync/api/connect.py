@@ -127,7 +127,6 @@ class ConnectStart:
     async def _remember(self, flow: ConnectFlow, state: str, request: Request) -> datetime:
         """Store a flow of the token that asks; return when it is over."""
         shown = self._gate.shown_by(request)
-        assert shown is not None, "nothing is begun without a token"
         try:
             over = await self._reach().flows.begin(flow, state=state, token_sha256=shown)
         except Misconfigured as error:

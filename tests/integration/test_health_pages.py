@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from clock import SettableClock
-from emailsync.api.auth import Gate
+from emailsync.api.auth import BURST_S, Gate
 from emailsync.api.endpoints import Access, Table
 from emailsync.api.health import HealthPages
 from emailsync.api.server import bind, build_api, serve
@@ -24,6 +24,7 @@ from emailsync.metrics import Metrics
 from jobs import job_of
 
 TOKENS = ("first-token", "second-token")
+REQUESTS_PER_S = 2
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 AUTHORISED = {"Authorization": "Bearer second-token"}
 
@@ -35,6 +36,7 @@ class Daemon:
         self.metrics = Metrics()
         self.ready = True
         self.fails = False
+        self.clock = SettableClock()
 
     async def is_ready(self) -> bool:
         if self.fails:
@@ -50,17 +52,17 @@ async def no_other_token(_sha256: bytes) -> Grant | None:
     return None
 
 
-def gate(*tokens: str) -> Gate:
-    clock = SettableClock()
+def gate(*tokens: str, clock: SettableClock) -> Gate:
     sessions = Sessions(clock, is_secure=False)
-    return Gate([Secret(token) for token in tokens], no_other_token, clock, sessions)
+    known = [Secret(token) for token in tokens]
+    return Gate(known, no_other_token, clock, sessions, requests_per_s=REQUESTS_PER_S)
 
 
 @asynccontextmanager
 async def client_of(daemon: Daemon) -> AsyncIterator[httpx.AsyncClient]:
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    api = build_api(daemon.table, gate(*TOKENS))
+    api = build_api(daemon.table, gate(*TOKENS, clock=daemon.clock))
     async with anyio.create_task_group() as group:
         group.start_soon(serve, api, listener)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
@@ -131,6 +133,22 @@ async def test_a_wrong_token_is_refused(daemon: Daemon, header: str) -> None:
     async with client_of(daemon) as client:
         assert_problem(await client.get("/health/queues", headers={"Authorization": header}), 401)
         assert_problem(await client.get("/health/queues?token=second-token"), 401)
+
+
+async def test_a_token_that_asks_too_often_waits_and_nobody_else_does(daemon: Daemon) -> None:
+    """Ten seconds' worth at once, then as it says; what is open and other tokens go on."""
+    async with client_of(daemon) as client:
+        for _ in range(BURST_S * REQUESTS_PER_S):
+            assert (await client.get("/health/queues", headers=AUTHORISED)).status_code == 200
+
+        refused = await client.get("/health/queues", headers=AUTHORISED)
+        other = await client.get("/health/queues", headers={"Authorization": "Bearer first-token"})
+        alive = await client.get("/health")
+        daemon.clock.advance(timedelta(seconds=int(refused.headers["retry-after"])))
+        after = await client.get("/health/queues", headers=AUTHORISED)
+
+    assert "too often" in assert_problem(refused, 429)["detail"]
+    assert (other.status_code, alive.status_code, after.status_code) == (200, 200, 200)
 
 
 @pytest.mark.parametrize("token", TOKENS)
@@ -217,7 +235,7 @@ async def test_an_answer_under_way_is_finished_when_the_daemon_stops() -> None:
             answers.append(await client.get(url))
 
     async with anyio.create_task_group() as asking, anyio.create_task_group() as serving:
-        serving.start_soon(serve, build_api(Slow().table, gate()), listener)
+        serving.start_soon(serve, build_api(Slow().table, gate(clock=SettableClock())), listener)
         asking.start_soon(ask)
         await asked.wait()
         serving.cancel_scope.cancel()

@@ -79,10 +79,11 @@ def test_one_method_of_one_path_has_one_entry() -> None:
         return None
 
     clock = SettableClock()
+    gate = Gate([], nobody, clock, Sessions(clock, is_secure=False), requests_per_s=1)
     again = Endpoint("GET", "/alive", Access.ADMIN, "Alive", alive, {200: None})
 
     with pytest.raises(ValueError, match="twice"):
-        routes_of([ALIVE, again], Gate([], nobody, clock, Sessions(clock, is_secure=False)))
+        routes_of([ALIVE, again], gate)
 
 
 def test_a_handler_says_what_is_sent_to_it() -> None:

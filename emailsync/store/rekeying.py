@@ -5,7 +5,7 @@ the newest key already is passed over.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -34,22 +34,17 @@ async def rekey(database: Database, keys: KeyRing) -> Rekeyed:
     """Go over all credentials. Raises StoreUnavailable; what was done before stays done."""
     changed = current = 0
     unreadable: list[AccountKey] = []
-    after = BEFORE_ALL
-    while True:
+    async for batch in _all_sealed(database):
         async with database.connection() as connection:
-            rows = await connection.fetch(SQL["sealed"], *after, BATCH)
-            for row in rows:
-                key = AccountKey(TenantId(row["tenant_id"]), AccountId(row["id"]))
+            for key, sealed in batch:
                 try:
-                    if await _seal_anew(connection, keys, key, row["credentials"]):
+                    if await _seal_anew(connection, keys, key, sealed):
                         changed += 1
                     else:
                         current += 1
                 except DecryptionFailed:
                     unreadable.append(key)
-        if len(rows) < BATCH:
-            return Rekeyed(changed, current, unreadable)
-        after = (rows[-1]["tenant_id"], rows[-1]["id"])
+    return Rekeyed(changed, current, unreadable)
 
 
 async def unopened(database: Database, keys: KeyRing) -> Mapping[str, int]:
@@ -59,18 +54,27 @@ async def unopened(database: Database, keys: KeyRing) -> Mapping[str, int]:
         StoreUnavailable: the database is away.
     """
     problems: Counter[str] = Counter()
+    async for batch in _all_sealed(database):
+        for key, sealed in batch:
+            try:
+                keys.decrypt(sealed, key, COLUMN)
+            except DecryptionFailed as error:
+                problems[str(error)] += 1
+    return problems
+
+
+async def _all_sealed(database: Database) -> AsyncIterator[Sequence[tuple[AccountKey, bytes]]]:
+    """Yield the credentials of all accounts, some at a time."""
     after = BEFORE_ALL
     while True:
         async with database.connection() as connection:
             rows = await connection.fetch(SQL["sealed"], *after, BATCH)
-        for row in rows:
-            key = AccountKey(TenantId(row["tenant_id"]), AccountId(row["id"]))
-            try:
-                keys.decrypt(row["credentials"], key, COLUMN)
-            except DecryptionFailed as error:
-                problems[str(error)] += 1
+        yield [
+            (AccountKey(TenantId(row["tenant_id"]), AccountId(row["id"])), row["credentials"])
+            for row in rows
+        ]
         if len(rows) < BATCH:
-            return problems
+            return
         after = (rows[-1]["tenant_id"], rows[-1]["id"])
 
 

@@ -296,11 +296,14 @@ class HeldIssuers:
 
     def __init__(self) -> None:
         self.go_on = anyio.Event()
+        self.all_asked = anyio.Event()  #: as many wait as are served at once
         self.asked = 0
 
     async def redeem(self, _consent: Consent, _code: Secret) -> Connected:
         """Wait, and fail."""
         self.asked += 1
+        if self.asked == AT_ONCE:
+            self.all_asked.set()
         await self.go_on.wait()
         raise Unreachable("held up")
 
@@ -326,8 +329,7 @@ async def test_whoever_guesses_states_is_put_off_and_a_browser_is_served(
     async with api.client(None) as client, anyio.create_task_group() as group:
         for back in backs:
             group.start_soon(open_page, client, back)
-        while held.asked < AT_ONCE:
-            await anyio.sleep(0.01)
+        await held.all_asked.wait()
         for _ in range(WAITING + 10):
             group.start_soon(open_page, client, guess)
 

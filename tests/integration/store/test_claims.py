@@ -15,6 +15,7 @@ from emailsync.domain.priority import OVERDUE, Priority, QueueName, urgency
 from emailsync.ports import ClaimRequest
 from emailsync.store.leases import PostgresLeaseStore
 from store_rig import account_row, add_account
+from waiting import until_told
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 ANY = ClaimRequest(queue=QueueName.NORMAL, limit=10)
@@ -213,14 +214,17 @@ async def test_a_lease_under_which_a_page_is_written_is_prolonged_after_the_othe
     async def extend() -> None:
         lost.extend(await store.extend([writing.lease, idle.lease]))
 
+    async def is_prolonged() -> bool:
+        row = await account_row(connection, idle.key)
+        return bool(row["lease_until"] > datetime.now(UTC))
+
     async with anyio.create_task_group() as group, connection.transaction():
         await connection.execute(
             "SELECT FROM provider_configs WHERE id = $1 FOR NO KEY UPDATE",
             writing.key.account_id,
         )
         group.start_soon(extend)
-        while (await account_row(connection, idle.key))["lease_until"] <= datetime.now(UTC):
-            await anyio.sleep(0.01)
+        await until_told(is_prolonged)
 
     assert lost == []
     for job in (writing, idle):

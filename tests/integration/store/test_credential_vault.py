@@ -19,6 +19,7 @@ from emailsync.store.database import Database, open_database
 from emailsync.store.rekeying import Rekeyed, rekey
 from emailsync.store.sealing import open_credentials, seal_credentials
 from store_rig import KEYS, StoreRig, account_row, add_account
+from waiting import until_told
 
 Credentials = Mapping[str, Secret]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -54,7 +55,7 @@ class OneTimeTokens:
         if used != tokens(self.number)["refresh_token"]:
             raise AuthRefused("invalid_grant")
         self.number += 1
-        await anyio.sleep(0.001)  # the answer is on its way
+        await anyio.lowlevel.checkpoint()  # the answer is on its way
         return tokens(self.number)
 
 
@@ -284,9 +285,7 @@ async def test_renewed_credentials_are_stored_once_the_database_is_back(
     async with anyio.create_task_group() as group:
         group.start_soon(vault.renew, key, renewal)
         await answered.wait()
-        with anyio.fail_after(10):
-            while not await connection.fetchval(f"SELECT count(*) {ours} AND query <> ''"):
-                await anyio.sleep(0.01)
+        await until_told(lambda: connection.fetchval(f"SELECT count(*) {ours} AND query <> ''"))
         await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
 
     assert await stored(connection, key) == tokens(1)
@@ -350,9 +349,8 @@ async def test_rekeying_seals_anew_what_is_renewed_beside_it(
         await rig.connection.execute(seal, seal_credentials(KEYS, key, tokens(1)))
         group.start_soon(run)
         watcher = await asyncpg.connect(database_url)
-        with anyio.fail_after(5):
-            while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                await anyio.sleep(0.01)
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        await until_told(lambda: watcher.fetchval(waits))
         await watcher.close()
 
     only_new = KeyRing({"new": b"n" * 32})

@@ -119,8 +119,6 @@ async def follow(feed: ChangeFeed, is_over: anyio.Event, seen: list[int]) -> Non
             position = reading.changes[-1].position
         elif was_over and not reading.is_held_up:
             return
-        else:
-            await anyio.sleep(0.005)
 
 
 @pytest.mark.timeout(240)

@@ -25,6 +25,7 @@ ISPDB: Final = "autoconfig.thunderbird.net"
 MAX_BYTES: Final = 64 * 1024  #: the largest of ISPDB has 9 kB
 DEADLINE_S: Final = 5.0  #: for one place to ask
 AT_ONCE: Final = 4  #: domains that are asked, whoever wants to know
+WAITING: Final = 20  #: others; whoever waits for all of them waits for a minute
 PLACEHOLDER: Final = re.compile("%EMAIL(ADDRESS|LOCALPART|DOMAIN)%")
 SECURITIES: Final = {"SSL": Security.TLS, "STARTTLS": Security.STARTTLS}
 """Not `plain`: nobody's password goes out in clear because of what a stranger says."""
@@ -55,7 +56,16 @@ class Autoconfig:
         self._at_once = anyio.CapacityLimiter(AT_ONCE)
 
     async def find(self, address: str, domain: str) -> FoundServer | None:
-        """Return the first server that is described somewhere; None: there is none."""
+        """Return the first server that is described somewhere; None: there is none.
+
+        Raises:
+            Misconfigured: too many others want to know.
+        """
+        if self._at_once.statistics().tasks_waiting >= WAITING:
+            raise Misconfigured(
+                "too many domains are being asked for their servers: give host, port and security, "
+                "or try again in a minute"
+            )
         async with self._at_once:
             return await self._find(address, domain)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 import trustme
 
-from emailsync.providers.imap.autoconfig import ISPDB, MAX_BYTES, Autoconfig
+from emailsync.domain.errors import Misconfigured
+from emailsync.providers.imap.autoconfig import AT_ONCE, ISPDB, MAX_BYTES, WAITING, Autoconfig
 from emailsync.providers.imap.found_server import FoundServer
 from emailsync.providers.network import HostResolver, NetworkPolicy
 
@@ -28,12 +29,14 @@ class Web:
     answers: dict[str, bytes] = field(default_factory=dict)  #: whole ones, by host
     asked: list[str] = field(default_factory=list)  #: "HOST TARGET"
     port: int = 0
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     addresses: Mapping[str, Sequence[str]] = field(default_factory=dict)  #: but loopback
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
         host = next(line.split(": ")[1] for line in head if line.lower().startswith("host: "))
         self.asked.append(f"{host} {head[0].split()[1]}")
+        await self.may_answer.wait()
         writer.write(self.answers.get(host, response(404, b"")))
         await writer.drain()
         writer.close()
@@ -68,6 +71,7 @@ async def web() -> AsyncIterator[Web]:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(tls)
     web = Web(authority)
+    web.may_answer.set()
     server = await asyncio.start_server(web.answer, "127.0.0.1", 0, ssl=tls)
     web.port = server.sockets[0].getsockname()[1]
     async with server:
@@ -132,3 +136,24 @@ async def test_a_certificate_for_another_name_is_not_believed(web: Web) -> None:
 
     assert await web.find() is None
     assert web.asked == []
+
+
+async def test_who_comes_when_too_many_ask_is_told_to_come_again(web: Web) -> None:
+    """Each holds a connection of the API while it waits."""
+    web.answers[f"autoconfig.{DOMAIN}"] = config("own")
+    web.may_answer.clear()
+    autoconfig = web.autoconfig()
+
+    with closing(web.resolver):
+        async with asyncio.TaskGroup() as group:
+            finds = [
+                group.create_task(autoconfig.find(ANN, DOMAIN)) for _ in range(AT_ONCE + WAITING)
+            ]
+            await asyncio.sleep(0)  # each has come to its place
+            with pytest.raises(Misconfigured, match="too many"):
+                await autoconfig.find(ANN, DOMAIN)
+            web.may_answer.set()
+
+    assert [server.host for find in finds if (server := find.result())] == ["imap.own.example"] * (
+        AT_ONCE + WAITING
+    )

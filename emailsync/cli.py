@@ -19,7 +19,7 @@ from emailsync.cli_accounts import account_app
 from emailsync.cli_tokens import token_app
 from emailsync.commands import accounts, schema
 from emailsync.commands.assumed import ASSUMED_SYNC_S, MIX
-from emailsync.commands.invocation import Json, given, one_of, run, run_async
+from emailsync.commands.invocation import Json, choice, given, run, run_async
 from emailsync.commands.output import Answer, plain_errors
 from emailsync.domain.accounts import ProviderType
 from emailsync.settings_file import load, load_again
@@ -130,11 +130,10 @@ Many = Annotated[int, typer.Option(min=1, max=100_000, help="How many tenants.")
 Each = Annotated[int, typer.Option(min=1, max=1_000, help="Each with.")]
 Kinds = Annotated[
     list[ProviderType] | None,
-    typer.Option(
+    choice(
+        ProviderType,
         "--type",
-        metavar=f"<{'|'.join(ProviderType)}>",
-        parser=one_of(ProviderType),
-        help="What the accounts are, in turns; may be repeated. [all types]",
+        text="What the accounts are, in turns; may be repeated. [all types]",
     ),
 ]
 Hosts = Annotated[

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from emailsync.commands import accounts
-from emailsync.commands.invocation import Json, one_of, run, utf8
+from emailsync.commands.invocation import Json, choice, run, utf8
 from emailsync.commands.new_account import ImapServer, TokenWay, settings_of
 from emailsync.commands.output import CommandFailed, ExitCode, plain_errors
 from emailsync.commands.stdin_secrets import secret_on_stdin
@@ -26,15 +26,7 @@ Which = Annotated[str, typer.Argument(metavar="EMAIL_OR_ID", help="The account."
 Tenant = Annotated[
     str, typer.Option(help="The tenant's id; it is made if it is new.", callback=utf8)
 ]
-Kind = Annotated[
-    ProviderType,
-    typer.Option(
-        "--type",
-        metavar=f"<{'|'.join(ProviderType)}>",
-        parser=one_of(ProviderType),
-        help="How the mailbox is spoken to.",
-    ),
-]
+Kind = Annotated[ProviderType, choice(ProviderType, "--type", text="How the mailbox is spoken to.")]
 Host = Annotated[
     str | None,
     typer.Option(help="The IMAP server; by default that of the address, if it is known."),
@@ -42,21 +34,10 @@ Host = Annotated[
 Username = Annotated[
     str | None, typer.Option(help="By default the address, or what the server wants.")
 ]
-Protection = Annotated[
-    Security,
-    typer.Option(
-        metavar=f"<{'|'.join(Security)}>",
-        parser=one_of(Security),
-        help="How the connection is protected.",
-    ),
-]
+Protection = Annotated[Security, choice(Security, text="How the connection is protected.")]
 TokenIssuer = Annotated[
     Issuer | None,
-    typer.Option(
-        metavar=f"<{'|'.join(Issuer)}>",
-        parser=one_of(Issuer),
-        help="Log in to the IMAP server by this issuer's tokens instead of a password.",
-    ),
+    choice(Issuer, text="Log in to the IMAP server by this issuer's tokens instead of a password."),
 ]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from stdin.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from emailsync.commands import tokens
-from emailsync.commands.invocation import Json, one_of, run, utf8
+from emailsync.commands.invocation import Json, choice, run, utf8
 from emailsync.commands.output import plain_errors
 from emailsync.domain.access import Scope
 
@@ -22,10 +22,8 @@ def token_add(
     *,
     scope: Annotated[
         Scope,
-        typer.Option(
-            metavar=f"<{'|'.join(Scope)}>",
-            parser=one_of(Scope),
-            help="What it opens: everything, one tenant's accounts and mail, or the metrics.",
+        choice(
+            Scope, text="What it opens: everything, one tenant's accounts and mail, or the metrics."
         ),
     ],
     tenant: Annotated[

@@ -4,7 +4,7 @@ import os
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import anyio
 import typer
@@ -28,16 +28,22 @@ def utf8(text: str | None) -> str | None:
     return text
 
 
-def one_of(choices: type[Choice]) -> Callable[[str], Choice]:
-    """Return what reads a choice and says in plain words when it is none."""
+def choice(choices: type[Choice], *names: str, text: str) -> Any:
+    """Return the option that takes one of the choices, and says in plain words what is none.
 
-    def read(text: str) -> Choice:
+    Args:
+        choices: their values are what is typed.
+        names: of the option, if not the parameter's.
+        text: what it is for.
+    """
+
+    def read(given: str) -> Choice:
         try:
-            return choices(text)
+            return choices(given)
         except ValueError:
-            raise typer.BadParameter(f"{text!r} is not one of {', '.join(choices)}") from None
+            raise typer.BadParameter(f"{given!r} is not one of {', '.join(choices)}") from None
 
-    return read
+    return typer.Option(*names, metavar=f"<{'|'.join(choices)}>", parser=read, help=text)
 
 
 def run(

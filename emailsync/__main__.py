@@ -1,11 +1,17 @@
 """`emailsyncd` and `python -m emailsync`."""
 
-from emailsync.cli import app
+from emailsync.collector import collect_rarely, spare_what_is_there
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    collect_rarely()
+    from emailsync.cli import app  # noqa: PLC0415 - to import everything is what keeps a collector busy
+
+    try:
+        app()
+    finally:
+        spare_what_is_there()
 
 
 if __name__ == "__main__":

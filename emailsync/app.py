@@ -4,7 +4,6 @@ Everything is built here and given to whoever needs it; no other module knows al
 database that is away at the start is waited for, with the health pages already up.
 """
 
-import gc
 import math
 import signal
 import socket
@@ -25,6 +24,7 @@ from emailsync.api.resources import Surroundings, resources
 from emailsync.api.server import bind, build_api, serve
 from emailsync.api.sessions import Sessions
 from emailsync.assembly import Syncing, instance_name, open_syncing
+from emailsync.collector import spare_what_is_there
 from emailsync.config import LiveSettings, Settings
 from emailsync.domain.access import Grant
 from emailsync.domain.accounts import TenantId
@@ -194,7 +194,7 @@ class Daemon:
                 keep_counting, database, queues, self._live, self._metrics, name="counting"
             )
             group.start_soon(keep_tidy, database, self._live, self._clock, name="retention")
-            _spare_the_collector()
+            spare_what_is_there()
             self._manager.ready()
             self._manager.status("syncing")
             log.info(
@@ -285,18 +285,6 @@ class Daemon:
             if ignored:
                 log.warning("config.restart_needed", keys=ignored)
         self._manager.ready()
-
-
-def _spare_the_collector() -> None:
-    """Keep what the program is made of out of the garbage collector's rounds: it is never garbage.
-
-    To go through all of it held the event loop up for 80 ms, every few seconds of a first sync. The
-    rest is looked through more rarely, since a page in memory has more objects than the usual
-    thresholds and hardly a cycle.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 50, 100)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import anyio
 import typer
 
 from emailsync import logs
+from emailsync.collector import spare_what_is_there
 from emailsync.commands.output import Answer, CommandFailed, ExitCode, plain_errors
 from emailsync.config import Settings
 from emailsync.settings_file import load
@@ -61,6 +62,7 @@ def run(
 
 def run_async(function: Callable[..., Awaitable[int]], *arguments: object) -> int:
     """Run an async function on a fresh event loop; return what it returns."""
+    spare_what_is_there()
     return anyio.run(function, *arguments, backend_options={"use_uvloop": True})
 
 

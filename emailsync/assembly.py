@@ -4,7 +4,7 @@ It knows nothing of the API: whoever only syncs does not load a web server.
 """
 
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from os import getpid
@@ -42,12 +42,16 @@ async def open_syncing(
     metrics: Metrics,
     clock: Clock,
     instance_id: str,
+    kinds: Collection[ProviderType] = tuple(ProviderType),
 ) -> AsyncIterator[Syncing]:
-    """Build what a sync needs, from the database's rows to the provider's sockets."""
+    """Build what a sync needs, from the database's rows to the provider's sockets.
+
+    Only accounts of the given kinds can be synced.
+    """
     mail = PostgresMailStore(database, keys, live)
     leases = PostgresLeaseStore(database, live, instance_id)
     vault = PostgresCredentialVault(database, keys)
-    async with session_openers(live, vault, clock) as openers, MimeParser() as parser:
+    async with session_openers(live, vault, clock, kinds) as openers, MimeParser() as parser:
         engine = SyncEngine(
             settings=live,
             store=leases,

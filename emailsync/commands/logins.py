@@ -33,12 +33,10 @@ async def try_login(settings: Settings, account: Account, *, failed: str) -> Map
 
     vault = TokenMemory()
     vault.place(account.key, account.credentials)
-    async with session_openers(LiveSettings(settings), vault, SystemClock()) as openers:
-        opener = openers.get(account.provider_type)
-        if opener is None:
-            raise CommandFailed(f"this version does not sync {account.provider_type} accounts")
+    kinds = {account.provider_type}
+    async with session_openers(LiveSettings(settings), vault, SystemClock(), kinds) as openers:
         try:
-            await opener.test(account)
+            await openers[account.provider_type].test(account)
         except SyncError as error:
             told = (f"{failed}: {error}", _advice(error, settings, account))
             raise CommandFailed("; ".join(filter(None, told))) from error

@@ -61,7 +61,7 @@ async def sync(names: Sequence[str], settings: Settings, answer: Answer) -> int:
                 if account.status is not AccountStatus.ACTIVE:
                     reason = WHO_ACTS[account.status]
                     tally.tell(account.key, None, AccountResult(up_to_date=False, reason=reason))
-            wanted = [each.key for each in accounts if each.key not in tally.results]
+            wanted = [each for each in accounts if each.key not in tally.results]
             await _sync(settings, installation, wanted, tally)
     return _answer(accounts, tally, answer)
 
@@ -75,7 +75,7 @@ async def _accounts(installation: Installation, names: Sequence[str]) -> Sequenc
 
 
 async def _sync(
-    settings: Settings, installation: Installation, wanted: Collection[AccountKey], tally: Tally
+    settings: Settings, installation: Installation, wanted: Collection[AccountInfo], tally: Tally
 ) -> None:
     clock = SystemClock()
     async with open_syncing(
@@ -85,10 +85,11 @@ async def _sync(
         metrics=Metrics(),
         clock=clock,
         instance_id=f"{instance_name(settings)}/sync",
+        kinds={account.provider_type for account in wanted},
     ) as syncing:
         foreground = ForegroundSync(syncing.engine, clock, tally.tell)
         async with _running(syncing.engine):
-            await foreground.run(wanted)
+            await foreground.run([account.key for account in wanted])
 
 
 @asynccontextmanager

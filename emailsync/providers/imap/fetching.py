@@ -128,6 +128,19 @@ def _without_bodies(uids: UidSet) -> Callable[[Answer], bool]:
     return wants
 
 
+def _with_body(section: str, uids: UidSet) -> Callable[[Answer], bool]:
+    # No method of the fetch: in a circle with its commands, bodies would wait for the collector.
+    def wants(answer: Answer) -> bool:
+        return (
+            isinstance(answer, Fetch)
+            and answer.uid is not None
+            and section in answer.sections
+            and answer.uid in uids
+        )
+
+    return wants
+
+
 class OverviewFetch:
     """Overviews on their way, to be collected once, before another folder is examined."""
 
@@ -169,15 +182,8 @@ class BodyFetch:
         self._commands = self._send(uids)
 
     def _send(self, uids: UidSet) -> list[ImapCommand]:
-        def wants(answer: Answer) -> bool:
-            return (
-                isinstance(answer, Fetch)
-                and answer.uid is not None
-                and self._section in answer.sections
-                and answer.uid in uids
-            )
-
         items = f"(UID BODY.PEEK[{self._section}])"
+        wants = _with_body(self._section, uids)
         return [
             self._protocol.begin("FETCH", part, items, prefix="UID", wants=wants)
             for part in uids.wire(MAX_SET_CHARS)

@@ -1,5 +1,8 @@
 """Fetching from servers that refuse a message, forget it, or send it where it is not expected."""
 
+import gc
+import weakref
+
 import pytest
 
 from emailsync.domain.errors import (
@@ -46,6 +49,27 @@ async def test_an_overview_takes_what_the_server_knows() -> None:
 
     assert (one.uid, one.size_bytes, one.email_id, one.thread_id) == (1, 10, "M1", "T1")
     assert (three.uid, three.size_bytes, three.flags) == (3, 0, Flags())
+
+
+async def test_bodies_are_gone_with_the_last_who_holds_them() -> None:
+    """Waiting for the garbage collector, hundreds of pages of megabytes would be in memory."""
+    script = in_folder("""
+        C: UID FETCH 1 (UID BODY.PEEK[])
+        S: * 1 FETCH (UID 1 BODY[] {5}
+        S: hello)
+        S: {tag} OK done
+    """)
+    async with scripted_server(script) as server, server.connect() as connection:
+        await connection.examine("INBOX")
+        gc.disable()
+        try:
+            fetch = connection.start_bodies(UidSet([(1, 1)]))
+            assert (await fetch.collect()).contents == {1: b"hello"}
+            held = weakref.ref(fetch)
+            del fetch
+            assert held() is None
+        finally:
+            gc.enable()
 
 
 async def test_a_stream_that_is_left_early_does_not_disturb_the_next_command() -> None:

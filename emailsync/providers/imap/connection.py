@@ -26,6 +26,7 @@ from emailsync.providers.imap.answers import (
     Status,
     Vanished,
 )
+from emailsync.providers.imap.command import ImapCommand
 from emailsync.providers.imap.dialling import ImapTarget, dial
 from emailsync.providers.imap.fetching import (
     BodyFetch,
@@ -38,7 +39,7 @@ from emailsync.providers.imap.fetching import (
 )
 from emailsync.providers.imap.listing import ListedFolder, listed_folders, mailbox_status
 from emailsync.providers.imap.login import Login, enable, introduce, log_in
-from emailsync.providers.imap.protocol import ImapCommand, ImapProtocol, WireLimits
+from emailsync.providers.imap.protocol import ImapProtocol, WireLimits
 from emailsync.providers.imap.quirks import Quirks
 from emailsync.providers.imap.refusals import Phase, refusal
 from emailsync.providers.imap.uid_listing import expand, read_search, read_uid_set

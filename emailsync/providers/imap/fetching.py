@@ -13,9 +13,10 @@ from emailsync.domain.errors import ServerRefused
 from emailsync.domain.mail import Flags
 from emailsync.domain.uid_set import UidSet
 from emailsync.providers.imap.answers import Answer, Condition, Fetch
+from emailsync.providers.imap.command import ImapCommand
 from emailsync.providers.imap.framing import LiteralTooLarge
 from emailsync.providers.imap.parse import parse
-from emailsync.providers.imap.protocol import ImapCommand, ImapProtocol
+from emailsync.providers.imap.protocol import ImapProtocol
 from emailsync.providers.imap.refusals import Phase, refusal
 
 MAX_SET_CHARS: Final = 7_000  #: of one command; RFC 7162 section 4 asks servers to take 8,192

@@ -9,7 +9,8 @@ from aioimaplib.aioimaplib import AUTH
 from emailsync.crypto import Secret
 from emailsync.domain.errors import Misconfigured
 from emailsync.providers.imap.answers import Answer, Enabled, Id
-from emailsync.providers.imap.protocol import ImapCommand, ImapProtocol
+from emailsync.providers.imap.command import ImapCommand
+from emailsync.providers.imap.protocol import ImapProtocol
 from emailsync.providers.imap.quirks import Quirks, quirks_of
 from emailsync.providers.imap.refusals import Phase, refusal
 from emailsync.providers.imap.wire_strings import wire_string

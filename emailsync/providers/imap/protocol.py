@@ -7,7 +7,6 @@ BYE or a loss the connection is of no more use, and everything that waits for it
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +18,6 @@ from aioimaplib.aioimaplib import (
     LOGOUT,
     NONAUTH,
     Abort,
-    Command,
     Commands,
     IMAP4ClientProtocol,
 )
@@ -36,6 +34,7 @@ from emailsync.providers.imap.answers import (
     Fetch,
     Vanished,
 )
+from emailsync.providers.imap.command import ImapCommand, wants_nothing
 from emailsync.providers.imap.framing import Framer, FramingError
 from emailsync.providers.imap.parse import parse
 from emailsync.providers.imap.refusals import Phase, refusal
@@ -47,6 +46,7 @@ ANSWER_SLACK_BYTES: Final = 64 * 1024 * 1024
 """What one command's answers may hold beside the largest literal; only an attack needs more."""
 ANSWER_OVERHEAD_BYTES: Final = 300  #: of one parsed answer in memory
 COUNTED_VANISHED_CHARS: Final = 100_000  #: of one response: 10 ms of the event loop
+ANSWERS_AT_ONCE: Final = 500  #: small ones, some milliseconds: others have their turn after them
 CLOSE_TIMEOUT_S: Final = 1.0  #: an aborted connection closes within two turns of the loop
 
 
@@ -61,48 +61,6 @@ class WireLimits:
     rate_window_s: float = 60.0
     logout_s: float = 2.0
     max_literal_bytes: int = 64 * 1024 * 1024
-
-
-def _wants_nothing(_answer: Answer) -> bool:
-    return False
-
-
-class ImapCommand(Command):
-    """A command on the wire with the answers that have come for it."""
-
-    def __init__(
-        self,
-        name: str,
-        tag: str,
-        *args: str | Literal,
-        prefix: str = "",
-        wants: Callable[[Answer], bool] = _wants_nothing,
-        replies: tuple[bytes, ...] = (),
-    ) -> None:
-        super().__init__(name, tag, *args, prefix=prefix)
-        self.wants = wants
-        self.replies = deque(replies)  # to the server's continuations, after the literals
-        self.answers: list[Answer] = []
-        self.held_bytes = 0
-        self.is_dropped = False  # nobody waits for it any more
-        self.condition: Condition | None = None
-        self.waited_s = 0.0
-
-    def pieces(self, *, non_synchronizing: bool) -> deque[bytes]:
-        """Return the wire form, cut where the server's go-ahead is needed.
-
-        Args:
-            non_synchronizing: the server takes literals without a go-ahead (RFC 7888).
-        """
-        head = f"{self.tag} {self.prefix or ''}{self.name}".encode("latin-1")
-        pieces = [head]
-        for arg in self.args:
-            pieces[-1] += b" " + str(arg).encode("latin-1")
-            if isinstance(arg, Literal):
-                pieces[-1] = pieces[-1][:-1] + (b"+}\r\n" if non_synchronizing else b"}\r\n")
-                pieces.append(bytes(arg))
-        pieces[-1] += b"\r\n"
-        return deque([b"".join(pieces)] if non_synchronizing else pieces)
 
 
 class ImapProtocol(IMAP4ClientProtocol):
@@ -136,7 +94,7 @@ class ImapProtocol(IMAP4ClientProtocol):
         name: str,
         *args: str | Literal,
         prefix: str = "",
-        wants: Callable[[Answer], bool] = _wants_nothing,
+        wants: Callable[[Answer], bool] = wants_nothing,
         replies: tuple[bytes, ...] = (),
     ) -> ImapCommand:
         """Put a command on the wire and return at once.
@@ -162,7 +120,7 @@ class ImapProtocol(IMAP4ClientProtocol):
         name: str,
         *args: str | Literal,
         prefix: str = "",
-        wants: Callable[[Answer], bool] = _wants_nothing,
+        wants: Callable[[Answer], bool] = wants_nothing,
         replies: tuple[bytes, ...] = (),
     ) -> ImapCommand:
         """Send a command and wait for its tagged answer, whatever it says."""
@@ -254,12 +212,14 @@ class ImapProtocol(IMAP4ClientProtocol):
         self.received_bytes += len(data)
         if self._expects_tls:
             self._fail_for_injection()
+        count = 0
         try:
             for parts in self._framer.feed(data):
                 if self.failure is not None:
                     break
                 size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
                 self._dispatch(parse(parts), size)
+                count += 1
         except FramingError as error:
             self.fail(ServerRefused(f"{self.server} sent {error}")).__cause__ = error
         if self._expects_tls and not self._framer.is_idle:
@@ -268,6 +228,14 @@ class ImapProtocol(IMAP4ClientProtocol):
         if self._waiter is None and self._held_bytes > PAUSE_ABOVE_BYTES and not self._is_paused:
             self._is_paused = True
             self.transport.pause_reading()
+        elif count > ANSWERS_AT_ONCE and self.failure is None:
+            # The loop would read on for as long as there is something, 8 MB in one round.
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self.failure is None and not self._is_paused:
+            self.transport.resume_reading()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -145,10 +145,13 @@ def decoded_fields(block: HeaderBlock) -> Fields:
     """Return all fields as text."""
     if block.is_plain:
         return block.fields
-    return {
-        name: [v if "=?" not in v and v.isascii() else decode_text(v) for v in values]
-        for name, values in block.fields.items()
-    }
+    decoded = dict(block.fields)
+    for name, values in block.fields.items():
+        for value in values:
+            if "=?" in value or not value.isascii():
+                decoded[name] = [decode_text(each) for each in values]
+                break
+    return decoded
 
 
 def decode_text(value: str) -> str:

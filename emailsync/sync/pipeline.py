@@ -5,6 +5,7 @@ store after yielding one is complete; pages with messages overlap: while Postgre
 next is inserted, the one after it is parsed, and another is on the wire.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -28,8 +29,7 @@ from emailsync.domain.pages import (
 from emailsync.ports import MailStore
 from emailsync.sync.progress import Progress
 
-HASH_INLINE_BYTES: Final = 1024 * 1024  #: above, hashing takes over half a millisecond
-
+HASH_INLINE_BYTES: Final = 64 * 1024  #: below, the way to a thread and back takes longer
 
 WRITERS: Final = 2  #: one inserts while the other commits; a third found nothing left to do
 
@@ -153,23 +153,30 @@ class Pipeline:
         step.applied.set()
 
     async def _ready(self, page: FetchedPage) -> ReadyPage:
-        raws = [message.raw for message in page.messages if message.parsed is None]
-        parsed = iter(
-            await self._parser.parse_page([raw or b"" for raw in raws], careful=self._careful)
-            if raws
-            else ()
-        )
+        parsed, digests = await self._read(page.messages)
         return ReadyPage(
             messages=[
-                ReadyMessage(
-                    fetched=message,
-                    parsed=message.parsed if message.parsed is not None else next(parsed),
-                    raw_sha256=await _sha256(message),
-                )
-                for message in page.messages
+                ReadyMessage(fetched=message, parsed=text, raw_sha256=digest)
+                for message, text, digest in zip(page.messages, parsed, digests, strict=True)
             ],
             changes=self._with_news_only(page.changes),
         )
+
+    async def _read(
+        self, messages: Sequence[FetchedMessage]
+    ) -> tuple[Sequence[ParsedMessage], Sequence[bytes | None]]:
+        """Parse the messages, and hash them beside it: hashing works without the GIL."""
+        if sum(len(message.raw or b"") for message in messages) <= HASH_INLINE_BYTES:
+            return await self._parsed(messages), _digests(messages)
+        async with asyncio.TaskGroup() as group:
+            hashing = group.create_task(anyio.to_thread.run_sync(_digests, messages))
+            parsed = await self._parsed(messages)
+        return parsed, hashing.result()
+
+    async def _parsed(self, messages: Sequence[FetchedMessage]) -> Sequence[ParsedMessage]:
+        raws = [message.raw or b"" for message in messages if message.parsed is None]
+        parsed = iter(await self._parser.parse_page(raws, careful=self._careful) if raws else ())
+        return [message.parsed or next(parsed) for message in messages]
 
     def _with_news_only(self, changes: PageChanges) -> PageChanges:
         """Leave out an account's cursor that the page before had: the store need not look."""
@@ -180,10 +187,6 @@ class Pipeline:
         return replace(changes, account_cursor=None)
 
 
-async def _sha256(message: FetchedMessage) -> bytes | None:
-    if message.raw is None:
-        return None
-    if len(message.raw) <= HASH_INLINE_BYTES:
-        return hashlib.sha256(message.raw).digest()
-    digest = await anyio.to_thread.run_sync(hashlib.sha256, message.raw)
-    return digest.digest()
+def _digests(messages: Sequence[FetchedMessage]) -> Sequence[bytes | None]:
+    raws = (message.raw for message in messages)
+    return [None if raw is None else hashlib.sha256(raw).digest() for raw in raws]

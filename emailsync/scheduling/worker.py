@@ -160,6 +160,10 @@ class SyncWorker:
                     now = self._clock.now()
                     return deferred(job, verdict.retry_at or now, now=now, jitter=self._jitter())
                 more = await self._run_job(job, progress)
+            except SyncError as raised:
+                error = raised
+                # In a circle with the frames it went through, pages would wait for the collector.
+                error.__traceback__ = error.__cause__ = error.__context__ = None
             except Exception as raised:  # noqa: BLE001 - a job's failure is decided about, not passed on
                 error = raised
         if held.lost:

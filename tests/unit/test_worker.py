@@ -1,5 +1,8 @@
 """What a consumer makes of whatever a sync does: outcomes stored, consumers that survive."""
 
+import gc
+import weakref
+from collections import UserString
 from dataclasses import replace
 from datetime import timedelta
 
@@ -98,6 +101,33 @@ def test_what_a_sync_raises_becomes_its_outcome_and_the_consumer_goes_on(
         assert record.counts.created == 3  # what was stored before it failed
         assert record.quota_units == 40
         assert stage.results() == [result, RunResult.DONE]
+
+    run_virtually(main())
+
+
+def test_pages_in_memory_are_gone_with_the_sync_that_failed() -> None:
+    """Were they left to the garbage collector, an outage would fill the memory."""
+    pages: list[weakref.ref[UserString]] = []
+
+    async def sync(_job: SyncJob, _progress: Progress) -> bool:
+        page = UserString("megabytes")
+        pages.append(weakref.ref(page))
+        try:
+            raise ConnectionResetError
+        except OSError as error:
+            failure = Unreachable("cut")
+            raise failure from error
+
+    async def main() -> None:
+        stage = Stage(sync=sync)
+        stage.store.add(job_of("a"))
+        gc.disable()
+        try:
+            await claimed(stage, 1)
+            assert stage.results() == [RunResult.RETRY]
+            assert [page() for page in pages] == [None]
+        finally:
+            gc.enable()
 
     run_virtually(main())
 

@@ -73,14 +73,9 @@ class Gate:
             StoreUnavailable: the token is not of the file, and the database is away.
         """
         shown = self.shown_by(request)
-        if wait_s := self._asked.wait_s(shown):
-            raise _too_many("This token asks too often; slow down.", wait_s)
         if self._in_session(request):
-            grant = await self._grant_of_session(shown, request)
-        else:
-            grant = await self.grant_for(shown, request)
-        self._asked.note(shown)  # of tokens that are right, so that guesses push none out
-        return grant
+            return await self._grant_of_session(shown, request)
+        return await self.grant_for(shown, request)
 
     def shown_by(self, request: Request) -> bytes:
         """Return the hash of the token that a request shows, itself or by a session.
@@ -101,11 +96,19 @@ class Gate:
         the same address.
 
         Raises:
-            Refused: it is a wrong one, or too many wrong ones came before.
+            Refused: it is a wrong one, or too many wrong ones came before; or it asks too often.
             StoreUnavailable: the token is not of the file, and the database is away.
         """
-        if grant := self._admin_grant(presented):
-            return grant
+        self._put_off(presented)
+        grant = self._admin_grant(presented) or await self._find(presented, request)
+        self._asked.note(presented)  # of tokens that are right, so that guesses push none out
+        return grant
+
+    def _put_off(self, shown: bytes) -> None:
+        if wait_s := self._asked.wait_s(shown):
+            raise _too_many("This token asks too often; slow down.", wait_s)
+
+    async def _find(self, presented: bytes, request: Request) -> Grant:
         address = request.client.host if request.client else ""
         if presented not in self._proven and (wait_s := self._failed.wait_s(address)):
             raise _too_many(
@@ -123,10 +126,12 @@ class Gate:
         return grant
 
     async def _grant_of_session(self, shown: bytes, request: Request) -> Grant:
+        self._put_off(shown)
         if request.method not in CHANGES_NOTHING and DASHBOARD_HEADER not in request.headers:
             raise Refused(
                 403, f"A session changes things only with the header {DASHBOARD_HEADER}: 1."
             )
+        self._asked.note(shown)  # whatever it opens now: it was right when the session began
         grant = self._admin_grant(shown) or await self._find_token(shown)
         if grant is None:
             raise _unauthorised("Bearer", "The token of this session was removed, or is over.")

@@ -7,7 +7,7 @@ BYE or a loss the connection is of no more use, and everything that waits for it
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -80,6 +80,7 @@ class ImapProtocol(IMAP4ClientProtocol):
         self.closed: asyncio.Future[None] = loop.create_future()
         self.received_bytes = 0
         self._framer = Framer(max_literal_bytes=limits.max_literal_bytes)
+        self._arrived: Iterator[list[bytes]] = iter(())  # responses that are not routed yet
         self._on_wire: dict[str, ImapCommand] = {}  # by tag, in the order of sending
         self._held_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -179,7 +180,7 @@ class ImapProtocol(IMAP4ClientProtocol):
             raise self.failure
         if self._is_paused:
             self._is_paused = False
-            self.transport.resume_reading()
+            self.loop.call_soon(self._read_on)  # once there is a waiter to wake
         self._waiter = self.loop.create_future()
         started = self.loop.time()
         patience_s = min(self.limits.idle_s, self.limits.command_s - command.waited_s)
@@ -213,30 +214,43 @@ class ImapProtocol(IMAP4ClientProtocol):
         self.received_bytes += len(data)
         if self._expects_tls:
             self._fail_for_injection()
+        self._route()  # what a transport sends on while it is paused comes after what is there
+        self._arrived = self._framer.feed(data)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Route some answers, and go on with the next round of the loop, or when they are taken."""
+        is_all = self._route(ANSWERS_AT_ONCE)
+        self._wake()
+        if self.failure is not None:
+            return
+        self._is_paused = self._waiter is None and self._held_bytes > PAUSE_ABOVE_BYTES
+        if self._is_paused:
+            self.transport.pause_reading()
+        elif is_all:
+            self.transport.resume_reading()
+        else:
+            # The loop would read on for as long as there is something, 8 MB in one round.
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _route(self, most: int | None = None) -> bool:
+        """Route so many of the answers that have arrived; return whether that was all."""
         count = 0
         try:
-            for parts in self._framer.feed(data):
+            for parts in self._arrived:
                 if self.failure is not None:
                     break
                 size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
                 self._dispatch(parse(parts), size)
                 count += 1
+                if count == most and not self._expects_tls:
+                    return False
         except FramingError as error:
             self.fail(ServerRefused(f"{self.server} sent {error}")).__cause__ = error
         if self._expects_tls and not self._framer.is_idle:
             self._fail_for_injection()
-        self._wake()
-        if self._waiter is None and self._held_bytes > PAUSE_ABOVE_BYTES and not self._is_paused:
-            self._is_paused = True
-            self.transport.pause_reading()
-        elif count > ANSWERS_AT_ONCE and self.failure is None:
-            # The loop would read on for as long as there is something, 8 MB in one round.
-            self.transport.pause_reading()
-            self.loop.call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        if self.failure is None and not self._is_paused:
-            self.transport.resume_reading()
+        return True
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -346,7 +360,8 @@ class ImapProtocol(IMAP4ClientProtocol):
         return self.failure
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell everybody who waits."""
+        """Tell everybody who waits, once what came before the end is routed."""
+        self._route()
         if self.failure is None:
             self.failure = Unreachable(f"{self.server} closed the connection")
             self.failure.__cause__ = exc

@@ -11,9 +11,11 @@ import trustme
 from emailsync.domain.errors import Misconfigured, SyncError, Unreachable
 from emailsync.providers.imap.account_settings import Security
 from emailsync.providers.imap.connection import connect
+from emailsync.providers.imap.protocol import ANSWERS_AT_ONCE
 from emailsync.providers.network import tls_context
 from imap_server import IMPATIENT, LOGIN, Dialogue, scripted_server
 
+COUNT = b"* 1 EXISTS\r\n"
 LAST_WEEK = datetime.now(UTC) - timedelta(days=7)
 
 
@@ -111,11 +113,11 @@ async def logged_in_already(server: Dialogue) -> None:
     await server.silence()
 
 
-def injecting(data: bytes) -> Callable[[Dialogue], Awaitable[None]]:
+def injecting(data: bytes, *, before: bytes = b"") -> Callable[[Dialogue], Awaitable[None]]:
     async def script(server: Dialogue) -> None:
         await server.send("* OK [CAPABILITY IMAP4rev1 STARTTLS] ready")
         await server.expect("STARTTLS")
-        await server.send_bytes(f"{server.tag} OK begin\r\n".encode() + data)
+        await server.send_bytes(before + f"{server.tag} OK begin\r\n".encode() + data)
         await server.silence()
 
     return script
@@ -133,6 +135,7 @@ def injecting(data: bytes) -> Callable[[Dialogue], Awaitable[None]]:
         (injecting(b"A1 OK you are in\r\n"), Unreachable),
         (injecting(b"half a line"), Unreachable),
         (injecting(b"\r"), Unreachable),
+        (injecting(COUNT, before=(ANSWERS_AT_ONCE - 1) * COUNT), Unreachable),
     ],
 )
 async def test_nothing_secret_is_said_when_tls_is_held_off(

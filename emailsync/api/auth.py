@@ -117,7 +117,8 @@ class Gate:
         grant = await self._find_token(presented)
         if grant is None:
             self._proven.pop(presented, None)
-            self._failed.note(address)
+            if not self._failed.wait_s(address):  # those asked about together do not add up to hours
+                self._failed.note(address)
             raise _unauthorised(
                 'Bearer error="invalid_token"',
                 "This token is not known: it was removed, is over, or never was one.",

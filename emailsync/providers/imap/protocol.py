@@ -46,8 +46,7 @@ ANSWER_SLACK_BYTES: Final = 64 * 1024 * 1024
 """What one command's answers may hold beside the largest literal; only an attack needs more."""
 ANSWER_OVERHEAD_BYTES: Final = 300  #: of one parsed answer in memory
 COUNTED_VANISHED_CHARS: Final = 100_000  #: of one response: 10 ms of the event loop
-ANSWERS_AT_ONCE: Final = 500
-"""Where one reading of some 256 KiB brought more, others have their turn before the next."""
+ANSWERS_AT_ONCE: Final = 500  #: small ones, some milliseconds: others have their turn after them
 CLOSE_TIMEOUT_S: Final = 1.0  #: an aborted connection closes within two turns of the loop
 
 

@@ -1,16 +1,18 @@
 """The limit of a token counts whatever costs a look into the database."""
 
+import anyio
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from clock import SettableClock
-from emailsync.api.auth import BURST_S, Gate
+from emailsync.api.auth import BURST_S, WRONG_EVERY_S, Gate
 from emailsync.api.problems import Refused
 from emailsync.api.sessions import Sessions
 from emailsync.domain.access import Grant, Scope
 
 PER_S = 2
+TOGETHER = 200
 SHOWN = b"the hash of a token"
 
 
@@ -47,6 +49,35 @@ async def test_a_session_of_a_removed_token_is_limited_as_the_token_was(
 
     assert statuses == [401] * BURST_S * PER_S + [429] * 5
     assert tokens.asked == BURST_S * PER_S
+
+
+async def test_guesses_made_together_lock_an_address_out_no_longer_than_others(
+    clock: SettableClock,
+) -> None:
+    """All of them are looked up before the first one is found wrong."""
+    all_ask, looked_up = anyio.Event(), 0
+
+    async def find(_shown: bytes) -> Grant | None:
+        nonlocal looked_up
+        looked_up += 1
+        if looked_up == TOGETHER:
+            all_ask.set()
+        await all_ask.wait()
+        return None
+
+    gate = Gate([], find, clock, Sessions(clock, is_secure=False), requests_per_s=PER_S)
+
+    async def guess(shown: bytes) -> Refused:
+        with pytest.raises(Refused) as refused:
+            await gate.grant_for(shown, request())
+        return refused.value
+
+    async with anyio.create_task_group() as group:
+        for number in range(TOGETHER):
+            group.start_soon(guess, b"guess %d" % number)
+    put_off = await guess(b"one more")
+
+    assert put_off.headers["Retry-After"] == str(round(WRONG_EVERY_S))
 
 
 async def test_logging_in_counts_for_the_token(clock: SettableClock) -> None:

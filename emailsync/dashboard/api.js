@@ -36,8 +36,10 @@ export function address(path, query) {
 function refusal(response, text) {
   try {
     const problem = JSON.parse(text);
-    const faults = (problem.errors ?? []).map((fault) => `${fault.where}: ${fault.detail}`);
-    return [problem.detail, ...faults].join(" ");
+    const faults = (problem.errors ?? []).map(
+      (fault) => `${fault.where.replace(/^body\./, "")}: ${fault.detail}`,
+    );
+    return faults.join("; ") || problem.detail;
   } catch {
     return `${response.status} ${response.statusText}`; // of something between the daemon and us
   }

@@ -26,6 +26,7 @@ export class Dialog {
     this.element = el("dialog", { "aria-label": title }, this.form);
     cancel.addEventListener("click", () => this.element.close());
     this.element.addEventListener("close", () => this.form.reset());
+    this.form.addEventListener("input", () => (this.refusal.textContent = ""));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit(submit);

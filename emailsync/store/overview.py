@@ -20,7 +20,7 @@ class Demand:
     """What the accounts ask of the daemon."""
 
     accounts: Mapping[tuple[ProviderType, Priority], int]  #: active ones
-    mean_duration_s: float | None  #: of a run in the last day; None: there was none
+    mean_duration_s: float | None  #: of a run in the last day that ended well; None: no such run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

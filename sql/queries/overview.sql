@@ -43,9 +43,10 @@ FROM provider_configs WHERE is_active AND status = 'active'
 GROUP BY provider_type, sync_priority
 
 -- name: mean_duration
--- How long a run took on average in the last day; NULL when there was none.
+-- How long a run that brought its account up to date took on average in the last day; NULL when there
+-- was none. Runs that failed at once would make a sync look quicker than any is.
 SELECT avg(duration_ms)::double precision / 1000 FROM sync_runs
-WHERE started_at > now() - interval '1 day'
+WHERE started_at > now() - interval '1 day' AND result = 'done'
 
 -- name: server_version
 -- The server's version, for people and as a number such as 150004.

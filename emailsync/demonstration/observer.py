@@ -5,9 +5,8 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import eq, itemgetter
-from typing import Final
+from typing import Any, Final
 
-import asyncpg
 from prometheus_client.samples import Sample
 
 from emailsync.demonstration.http_providers import HttpProviders
@@ -46,11 +45,11 @@ class Observer:
         }
         samples = await self._daemon.samples()
         async with self._database.connection() as connection:
-            accounts = await connection.fetch(SQL["accounts"])
+            accounts = [dict(row) for row in await connection.fetch(SQL["accounts"])]
         elapsed_s = time.monotonic() - self._started
         return Moment(
             elapsed_s=elapsed_s,
-            queues=[_queue_line(queue, samples, accounts) for queue in QueueName],
+            queues=[queue_line(queue, samples, accounts) for queue in QueueName],
             accounts=Counter(_state(account) for account in accounts),
             tenants=_tallies(accounts, ledger, by="tenant_id"),
             types=_tallies(accounts, ledger, by="provider_type"),
@@ -65,7 +64,7 @@ class Observer:
         return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else 0.0
 
 
-def _state(account: asyncpg.Record) -> str:
+def _state(account: Mapping[str, Any]) -> str:
     if account["status"] != "active":
         return str(account["status"])
     if account["circuit_state"] != "CLOSED":
@@ -75,24 +74,23 @@ def _state(account: asyncpg.Record) -> str:
     return "waiting for their next sync" if account["is_synced"] else "not synced yet"
 
 
-def _queue_line(
-    queue: QueueName, samples: Sequence[Sample], accounts: Sequence[asyncpg.Record]
+def queue_line(
+    queue: QueueName, samples: Sequence[Sample], accounts: Sequence[Mapping[str, Any]]
 ) -> QueueLine:
+    """Return how a queue is; `accounts` are all there are, as the query gives them."""
     priorities = {priority.name.lower() for priority in priorities_of(queue)}
     waiting = int(sum(_values(samples, "sync_jobs_queued", "priority", priorities)))
-    claimed = sum(
-        account["is_claimed"] and queue_of(Priority(account["sync_priority"])) is queue
-        for account in accounts
-    )
+    of_queue = [
+        account for account in accounts if queue_of(Priority(account["sync_priority"])) is queue
+    ]
+    claimed = sum(account["is_claimed"] for account in of_queue)
     return QueueLine(
         name=queue,
         waiting=waiting,
         running=max(0, claimed - waiting),
         completed=int(sum(_values(samples, "email_sync_queue_completed", "queue", {queue.value}))),
         failed=int(sum(_values(samples, "email_sync_queue_failed", "queue", {queue.value}))),
-        longest_wait_s=max(
-            _values(samples, "queue_lag_seconds", "priority", priorities), default=0.0
-        ),
+        longest_wait_s=max((account["due_for_s"] for account in of_queue), default=0.0),
     )
 
 
@@ -106,7 +104,7 @@ def _values(samples: Iterable[Sample], name: str, label: str, values: set[str]) 
 
 
 def _tallies(
-    accounts: Sequence[asyncpg.Record], ledger: Mapping[str, int], *, by: str
+    accounts: Sequence[Mapping[str, Any]], ledger: Mapping[str, int], *, by: str
 ) -> Sequence[Tally]:
     """Sum the accounts by one of their columns."""
     ordered = sorted(accounts, key=itemgetter(by))
@@ -116,7 +114,7 @@ def _tallies(
     ]
 
 
-def _tally(name: str, accounts: Sequence[asyncpg.Record], ledger: Mapping[str, int]) -> Tally:
+def _tally(name: str, accounts: Sequence[Mapping[str, Any]], ledger: Mapping[str, int]) -> Tally:
     on_server = [ledger.get(account["email_address"], 0) for account in accounts]
     stored = [account["stored"] for account in accounts]
     priorities = {Priority(account["sync_priority"]).name.lower() for account in accounts}

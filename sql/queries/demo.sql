@@ -10,6 +10,9 @@ SELECT
     p.tenant_id, p.provider_type, p.email_address, p.status, p.sync_priority, p.circuit_state,
     p.last_synced_at IS NOT NULL AS is_synced,
     p.lease_until > now() AS is_claimed,
+    CASE WHEN p.is_active AND p.status = 'active'
+        THEN greatest(0, extract(epoch FROM now() - p.next_sync_at)) ELSE 0
+    END::double precision AS due_for_s,
     coalesce(stored.messages, 0) AS stored
 FROM provider_configs AS p
 LEFT JOIN (

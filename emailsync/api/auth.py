@@ -26,6 +26,10 @@ PROVEN: Final = (
 
 WRONG_AT_ONCE: Final = 10  #: tokens of an address; a client with an old token tries a few times
 WRONG_EVERY_S: Final = 6.0  #: one more
+TOO_OFTEN: Final = (
+    "This token asks too often: wait as many seconds as Retry-After says. "
+    "http.requests_per_second is what it may ask on average."
+)
 BURST_S: Final = 10  #: a token may ask at once what it may in this time, so pages load at once
 
 DASHBOARD_HEADER: Final = "x-emailsync-dashboard"
@@ -106,7 +110,7 @@ class Gate:
 
     def _put_off(self, shown: bytes) -> None:
         if wait_s := self._asked.wait_s(shown):
-            raise _too_many("This token asks too often; slow down.", wait_s)
+            raise _too_many(TOO_OFTEN, wait_s)
 
     async def _find(self, presented: bytes, request: Request) -> Grant:
         address = request.client.host if request.client else ""

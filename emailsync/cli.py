@@ -70,7 +70,7 @@ def main(
 def demo(
     tenants: Annotated[int, typer.Option(min=1, max=10_000, help="How many tenants.")] = 20,
     listen: Annotated[
-        str, typer.Option(help="Where the health pages are served.")
+        str, typer.Option(help="Where the dashboard, the API and the health pages are served.")
     ] = "127.0.0.1:8025",
     seconds: Annotated[
         int | None, typer.Option(min=1, help="End by itself after this long; else on Ctrl-C.")
@@ -158,7 +158,9 @@ def simulate(
     accounts_per_tenant: Each = 2,
     kinds: Kinds = None,
     imap_hosts: Hosts = 1,
-    mix: Annotated[str, typer.Option(help="Tenants in percent: critical,high,normal,low.")] = MIX,
+    mix: Annotated[
+        str, typer.Option(help="Percent of the tenants that are critical, high, normal and low.")
+    ] = MIX,
     sync_seconds: SyncSeconds = ASSUMED_SYNC_S,
     patience_hours: PatienceHours = 6,
     hours: MoreHours = 0,

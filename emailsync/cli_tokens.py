@@ -30,7 +30,8 @@ def token_add(
         str | None, typer.Option(help="The tenant of a tenant's token.", callback=utf8)
     ] = None,
     days: Annotated[
-        int | None, typer.Option(min=1, max=36_500, help="How long it is good for. [for ever]")
+        int | None,
+        typer.Option(min=1, max=36_500, help="How long it is good for; by default for ever."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -26,7 +26,7 @@ def grant_of(scope: Scope, tenant: str | None) -> Grant:
         return Grant(scope, None if tenant is None else TenantId(tenant))
     except ValueError:
         raise CommandFailed(
-            f"--tenant belongs to --scope {Scope.TENANT}, and to no other", ExitCode.USAGE
+            f"--scope {Scope.TENANT} takes --tenant ID, and the other scopes do not", ExitCode.USAGE
         ) from None
 
 

@@ -137,3 +137,17 @@ def test_a_pipe_gets_no_trailing_blanks(capsys: pytest.CaptureFixture[str]) -> N
     lines = capsys.readouterr().out.splitlines()
     assert lines
     assert all(line == line.rstrip() for line in lines)
+
+
+def test_the_help_of_a_token_says_that_it_is_good_for_ever() -> None:
+    """Words in square brackets are markup to the terminal's library, which swallowed them."""
+    shown = " ".join(run("token", "add", "--help").stdout.replace("│", " ").split())
+
+    assert "How long it is good for; by default for ever." in shown
+
+
+def test_a_tenants_token_without_its_tenant_is_told_what_to_add() -> None:
+    done = run("--config", "none.toml", "token", "add", "x", "--scope", "tenant")
+
+    assert done.returncode == 2
+    assert "--scope tenant takes --tenant ID" in done.stderr

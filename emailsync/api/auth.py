@@ -121,7 +121,7 @@ class Gate:
         grant = await self._find_token(presented)
         if grant is None:
             self._proven.pop(presented, None)
-            if not self._failed.wait_s(address):  # those asked about together do not add up to hours
+            if not self._failed.wait_s(address):  # guesses made at once add up to no hours
                 self._failed.note(address)
             raise _unauthorised(
                 'Bearer error="invalid_token"',

@@ -192,8 +192,15 @@ class Database:
         """Run `work` in one transaction, whole again when it only lost a race; see `persist`."""
 
         async def in_transaction(connection: Connection) -> T:
-            async with connection.transaction():
-                return await work(connection)
+            with anyio.CancelScope() as ending:
+                async with connection.transaction():
+                    try:
+                        return await work(connection)
+                    except BaseException:  # anyio cancels again and again: also a ROLLBACK
+                        ending.shield = True
+                        ending.deadline = anyio.current_time() + CLOSE_TIMEOUT_S
+                        raise
+            raise TimeoutError("the server did not roll back in time")
 
         return await self.persist(in_transaction)
 

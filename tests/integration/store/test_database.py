@@ -5,6 +5,7 @@ import ssl
 from contextlib import suppress
 
 import anyio
+import anyio.lowlevel
 import asyncpg
 import pytest
 
@@ -72,6 +73,9 @@ OUR_BUG = [
     ValueError,
     KeyError,
 ]
+A_LOCK_IS_WAITED_FOR = """
+SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)
+"""
 
 
 @pytest.mark.parametrize("kind", UNAVAILABLE, ids=lambda kind: kind.__name__)
@@ -202,6 +206,31 @@ async def test_a_transaction_that_lost_its_connection_says_what_it_lost_it_by(
         await rig.database.transact(work)
 
     assert "__aexit__" not in caught.value.message
+
+
+async def test_a_transaction_that_is_cancelled_is_rolled_back_without_an_alarm(
+    rig: StoreRig, database_url: str
+) -> None:
+    """A sync that is interrupted meets it; the driver logs an error where a ROLLBACK was cut."""
+    alarms: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: alarms.append(context["message"]))
+    await rig.connection.execute("SELECT pg_advisory_lock(1)")
+
+    async def work(connection: Connection) -> None:
+        await connection.execute("SELECT pg_advisory_xact_lock(1)")
+
+    async with (
+        open_database(database_url, pool_max=2) as database,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(database.transact, work)
+        with anyio.fail_after(10):
+            while not await rig.connection.fetchval(A_LOCK_IS_WAITED_FOR):
+                await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+
+    assert alarms == []
 
 
 async def test_a_share_of_the_pool_is_no_larger_than_it_may_be(database_url: str) -> None:

@@ -19,6 +19,7 @@ WHO_ACTS: Final = {
     AccountStatus.ERROR: "its settings cannot work: the operator has to correct them, then "
     "`emailsyncd account resume`, or both by PATCH /providers/ID",
 }
+SWITCHED_OFF: Final = "the application switched it off (is_active is false)"
 
 
 def reasons(explained: Explanation, interval: timedelta) -> Iterator[str]:
@@ -33,7 +34,7 @@ def reasons(explained: Explanation, interval: timedelta) -> Iterator[str]:
         yield WHO_ACTS[account.status]
         return
     if not account.is_active:
-        yield "the application switched it off (is_active is false)"
+        yield SWITCHED_OFF
         return
     yield from _older_mail(explained.backfilling_folders)
     is_stalled = account.situation.activity(interval) is Activity.STALLED

@@ -5,13 +5,14 @@ import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from emailsync.api.explaining import WHO_ACTS
+from emailsync.api.explaining import SWITCHED_OFF, WHO_ACTS
 from emailsync.assembly import instance_name, open_syncing
 from emailsync.commands.accounts import find_one
 from emailsync.commands.installation import Installation, opened_installation
@@ -22,7 +23,7 @@ from emailsync.domain.runs import RunRecord
 from emailsync.metrics import Metrics
 from emailsync.scheduling.engine import SyncEngine
 from emailsync.scheduling.foreground import AccountResult, ForegroundSync
-from emailsync.store.accounts import AccountInfo
+from emailsync.store.accounts import AccountInfo, AccountStore
 from emailsync.system_clock import SystemClock
 
 
@@ -87,9 +88,18 @@ async def _sync(
         instance_id=f"{instance_name(settings)}/sync",
         kinds={account.provider_type for account in wanted},
     ) as syncing:
-        foreground = ForegroundSync(syncing.engine, clock, tally.tell)
+        why_never = partial(_why_never, installation.accounts)
+        foreground = ForegroundSync(syncing.engine, clock, tally.tell, why_never)
         async with _running(syncing.engine):
             await foreground.run([account.key for account in wanted])
+
+
+async def _why_never(accounts: AccountStore, key: AccountKey) -> str | None:
+    """Return what was done to an account since the sync began that keeps it from being claimed."""
+    account = await accounts.get(key.account_id, key.tenant_id)
+    if account is None:
+        return "it was removed"
+    return WHO_ACTS.get(account.status) or (None if account.is_active else SWITCHED_OFF)
 
 
 @asynccontextmanager

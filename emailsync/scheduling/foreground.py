@@ -4,7 +4,7 @@ Each account is claimed again and again, due or not, until it is up to date or h
 A failure that the queue would try again is waited for, as long as the caller's patience goes.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,7 +21,8 @@ from emailsync.scheduling.engine import SyncEngine
 
 PATIENCE: Final = timedelta(minutes=10)
 POLL: Final = timedelta(seconds=1)  #: between two tries to claim what somebody else holds
-HELD_ELSEWHERE: Final = "it is held by another daemon, paused or waiting for its owner"
+LOOKED_AT: Final = 10  #: accounts a poll, of those that could not be claimed
+HELD_ELSEWHERE: Final = "another daemon holds it, or its server is spared for now"
 GOES_ON: Final = frozenset({RunResult.LEASE_LOST, RunResult.CANCELLED})
 TRIED_AGAIN: Final = frozenset(
     {RunResult.SLICED, RunResult.RETRY, RunResult.THROTTLED, RunResult.DEFERRED}
@@ -45,6 +46,10 @@ class Pending:
     open: bool = False  #: its job waits or runs here
 
 
+async def _claimable_one_day(_key: AccountKey) -> str | None:
+    return None
+
+
 @dataclass(slots=True)
 class ForegroundSync:
     """Feeds a running engine, which nobody else feeds.
@@ -53,12 +58,14 @@ class ForegroundSync:
         engine: where the jobs run.
         clock: the time, which may be virtual.
         told: called after each run, with the account's result once it has one.
+        why_never: tells why nobody can claim an account any more; None: it may be claimed yet.
         patience: how long an account may make no progress.
     """
 
     engine: SyncEngine
     clock: Clock
     told: Callable[[AccountKey, RunRecord | None, AccountResult | None], None]
+    why_never: Callable[[AccountKey], Awaitable[str | None]] = _claimable_one_day
     patience: timedelta = PATIENCE
     _pending: dict[AccountKey, Pending] = field(default_factory=dict)
     _results: dict[AccountKey, AccountResult] = field(default_factory=dict)
@@ -104,6 +111,10 @@ class ForegroundSync:
             wanted = self._claimable(now)
         for key in wanted:
             self._pending[key].claim_at = now + POLL  # others come first then
+        for key in wanted[:LOOKED_AT]:
+            self._pending[key] = self._pending.pop(key)  # next time it is another's turn
+            if reason := await self.why_never(key):
+                self._conclude(key, None, reason)
 
     def _claimable(self, now: datetime) -> Sequence[AccountKey]:
         room = sum(self.engine.room(queue) for queue in QueueName)

@@ -305,3 +305,22 @@ def test_an_account_is_not_removed_without_being_asked(
     assert refused.returncode == 2
     assert "--yes" in refused.stderr
     assert len(json.loads(installation.run("account", "list", "--json").stdout)) == 1
+
+
+async def test_a_sync_does_not_wait_for_an_account_that_nobody_can_claim(
+    installation: Installation, dovecot: DovecotServer
+) -> None:
+    """One that the application switched off is active otherwise, and no run of it will come."""
+    mailboxes = [dovecot.mailbox(f"{name}-claim@example.test") for name in ("on", "off")]
+    for mailbox in mailboxes:
+        installation.add_account(mailbox)
+    on, off = (mailbox.user for mailbox in mailboxes)
+    await installation.fetch(
+        "UPDATE provider_configs SET is_active = false WHERE email_address = $1", off
+    )
+
+    synced = installation.run("sync", "--json", on, off)
+
+    reasons = {each["email_address"]: each["reason"] for each in json.loads(synced.stdout)}
+    assert synced.returncode == 3, synced.stderr
+    assert reasons == {on: None, off: "the application switched it off (is_active is false)"}

@@ -15,7 +15,12 @@ from emailsync.domain.errors import (
 from emailsync.domain.jobs import SyncJob
 from emailsync.domain.priority import Priority
 from emailsync.domain.runs import RunRecord, SyncCounts
-from emailsync.scheduling.foreground import HELD_ELSEWHERE, AccountResult, ForegroundSync
+from emailsync.scheduling.foreground import (
+    HELD_ELSEWHERE,
+    LOOKED_AT,
+    AccountResult,
+    ForegroundSync,
+)
 from emailsync.simulation.virtual_time import START, run_virtually
 from emailsync.sync.progress import Progress
 from jobs import job_of, key_of
@@ -227,5 +232,30 @@ def test_a_store_that_comes_back_in_time_is_waited_for() -> None:
             )
 
         assert results == {key_of("a"): UP_TO_DATE}
+
+    run_virtually(main())
+
+
+def test_an_account_that_nobody_can_claim_any_more_is_not_waited_for() -> None:
+    """It was removed meanwhile, say; those that are only held elsewhere do not hide it."""
+
+    async def main() -> None:
+        stage = Stage()
+        held = [f"held{number}" for number in range(2 * LOOKED_AT)]
+        for name in held:
+            stage.store.add(job_of(name))
+            stage.store.take_away(key_of(name), hold=timedelta(seconds=30))
+
+        async def why_never(key: AccountKey) -> str | None:
+            return "it was removed" if key == key_of("removed") else None
+
+        async with stage.engine_running():
+            results = await ForegroundSync(
+                engine=stage.engine, clock=stage.clock, told=ignore, why_never=why_never
+            ).run([key_of(name) for name in (*held, "removed")])
+
+        others = dict.fromkeys(map(key_of, held), UP_TO_DATE)
+        assert results == others | {key_of("removed"): failed("it was removed")}
+        assert stage.clock.monotonic() < 60
 
     run_virtually(main())

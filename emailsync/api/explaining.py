@@ -16,8 +16,9 @@ WHO_ACTS: Final = {
     AccountStatus.NEEDS_RECONNECT: "the server refused the login: its owner has to give new "
     "credentials, to `emailsyncd account resume` with --password-stdin or --refresh-token-stdin "
     "or to PATCH /providers/ID; nothing tries again before",
-    AccountStatus.ERROR: "its settings cannot work: the operator has to correct them, then "
-    "`emailsyncd account resume`, or both by PATCH /providers/ID",
+    AccountStatus.ERROR: "its settings cannot work: the operator has to correct them (those in the "
+    "daemon's file take a restart), then `emailsyncd account resume`, or both by PATCH "
+    "/providers/ID",
 }
 SWITCHED_OFF: Final = "the application switched it off (is_active is false)"
 

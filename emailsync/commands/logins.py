@@ -38,7 +38,8 @@ async def try_login(settings: Settings, account: Account, *, failed: str) -> Map
         try:
             await openers[account.provider_type].test(account)
         except SyncError as error:
-            told = (f"{failed}: {error}", _advice(error, settings, account))
+            reason = str(error).removesuffix(".")  # the server's own words may end with one
+            told = (f"{failed}: {reason}", _advice(error, settings, account))
             raise CommandFailed("; ".join(filter(None, told))) from error
     return vault.held(account.key)
 

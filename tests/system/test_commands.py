@@ -69,6 +69,7 @@ def test_a_refused_login_adds_nothing_and_says_what_to_do(
 
     assert refused.returncode == 1
     assert "nothing was added" in refused.stderr
+    assert "Authentication failed; check user name and password" in refused.stderr
     assert "app password" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert WRONG_PASSWORD not in refused.stderr

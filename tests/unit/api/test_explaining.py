@@ -66,7 +66,10 @@ def explained(account: AccountInfo, endpoint_circuit: Circuit | None = None) -> 
     [
         (replace(ACCOUNT, status=AccountStatus.PAUSED), "it is paused"),
         (replace(ACCOUNT, status=AccountStatus.NEEDS_RECONNECT), "new credentials"),
-        (replace(ACCOUNT, status=AccountStatus.ERROR), "the operator has to correct"),
+        (
+            replace(ACCOUNT, status=AccountStatus.ERROR),
+            "take a restart), then `emailsyncd account resume`",
+        ),
         (replace(ACCOUNT, is_active=False), "is_active is false"),
         (replace(ACCOUNT, lease_owner="vm:1", lease_until=SOON, leased_at=EARLIER), "by vm:1"),
         (ACCOUNT, "not due before"),

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import unquote
 
 import anyio
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -126,7 +126,8 @@ async def _body(entry: Endpoint, request: Request) -> BaseModel:
     try:
         return entry.body.model_validate_json(raw, strict=True)
     except ValidationError as error:
-        raise invalid(error, "body") from None
+        kind = 1 if issubclass(entry.body, RootModel) else 0  # its errors begin with one, no key
+        raise invalid(error, "body", skip=kind) from None
 
 
 async def _read(request: Request) -> bytes:

@@ -70,11 +70,17 @@ def not_found() -> Refused:
     return Refused(404, ADVICE[404])
 
 
-def invalid(error: ValidationError, where: str) -> Refused:
-    """Return the answer to values that are not valid, all of them named and none repeated."""
+def invalid(error: ValidationError, where: str, *, skip: int = 0) -> Refused:
+    """Return the answer to values that are not valid, all of them named and none repeated.
+
+    Args:
+        error: what pydantic found.
+        where: the values were, such as "body".
+        skip: how many of the first names of each place are not the client's.
+    """
     details = error.errors(include_url=False, include_context=False, include_input=False)
     faults = [
-        Fault(where=".".join([where, *map(str, each["loc"])]), detail=each["msg"])
+        Fault(where=".".join([where, *map(str, each["loc"][skip:])]), detail=each["msg"])
         for each in details
     ]
     return _to_correct(faults)

@@ -7,7 +7,7 @@ database that is away at the start is waited for, with the health pages already 
 import math
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
@@ -112,6 +112,7 @@ class Daemon:
         gate = Gate(
             self._tokens,
             self._find_token,
+            self._list_tokens,
             self._clock,
             sessions,
             requests_per_s=http.requests_per_second,
@@ -233,6 +234,9 @@ class Daemon:
 
     async def _find_token(self, sha256: bytes) -> Grant | None:
         return await self._reach().tokens.find(sha256)
+
+    async def _list_tokens(self) -> Collection[bytes]:
+        return await self._reach().tokens.hashes()
 
     def _heard(self, pipeline: LivePipeline) -> Mapping[str, Callable[[str], None]]:
         return {

@@ -1,6 +1,6 @@
 """The API on a real socket, before a real database with one account and its mail."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -176,8 +176,11 @@ async def _serve(rig: ApiRig, database_url: str, group: anyio.abc.TaskGroup) -> 
     async def find(sha256: bytes) -> Grant | None:
         return await rig.reach().tokens.find(sha256)
 
+    async def list_all() -> Collection[bytes]:
+        return await rig.reach().tokens.hashes()
+
     sessions = Sessions(clock, is_secure=False)
-    gate = Gate([Secret(ADMIN)], find, clock, sessions, requests_per_s=1_000)
+    gate = Gate([Secret(ADMIN)], find, list_all, clock, sessions, requests_per_s=1_000)
     rig.table = resources(
         Surroundings(
             reach=rig.reach,

@@ -6,10 +6,10 @@ is never read from a URL, which proxies log.
 
 import hmac
 import math
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
+import anyio
 from starlette.requests import Request
 
 from emailsync.api.buckets import Buckets
@@ -20,9 +20,7 @@ from emailsync.domain.access import Grant, Scope
 from emailsync.ports import Clock
 
 ADMIN: Final = Grant(Scope.ADMIN)
-PROVEN: Final = (
-    1_000  #: hashes of tokens that were right lately, looked up again whatever else fails
-)
+KNOWN_FOR_S: Final = 5.0  #: that a list of all tokens is gone by while an address guesses
 
 WRONG_AT_ONCE: Final = 10  #: tokens of an address; a client with an old token tries a few times
 WRONG_EVERY_S: Final = 6.0  #: one more
@@ -37,6 +35,7 @@ DASHBOARD_HEADER: Final = "x-emailsync-dashboard"
 CHANGES_NOTHING: Final = frozenset({"GET", "HEAD"})
 
 FindToken = Callable[[bytes], Awaitable[Grant | None]]
+ListTokens = Callable[[], Awaitable[Collection[bytes]]]
 
 
 class Gate:
@@ -45,6 +44,7 @@ class Gate:
     Args:
         admin_tokens: those of the file.
         find: returns what the token of a SHA-256 opens; raises StoreUnavailable.
+        list_all: returns the SHA-256 of every token that `find` may know; raises StoreUnavailable.
         clock: for putting off addresses that guess, and tokens that ask too often.
         sessions: of browsers that have shown a token.
         requests_per_s: of each token, its sessions included; a burst may be `BURST_S` times that.
@@ -54,6 +54,7 @@ class Gate:
         self,
         admin_tokens: Sequence[Secret],
         find: FindToken,
+        list_all: ListTokens,
         clock: Clock,
         sessions: Sessions,
         *,
@@ -61,12 +62,16 @@ class Gate:
     ) -> None:
         self._admin = [token_hash(token.reveal().encode()) for token in admin_tokens]
         self._find_token = find
+        self._list_tokens = list_all
+        self._clock = clock
         self._failed = Buckets(clock, size=WRONG_AT_ONCE, refilled_every_s=WRONG_EVERY_S)
         self._asked = Buckets(
             clock, size=BURST_S * requests_per_s, refilled_every_s=1 / requests_per_s
         )
         self._sessions = sessions
-        self._proven: OrderedDict[bytes, None] = OrderedDict()
+        self._known: Collection[bytes] = ()
+        self._known_until_s = -math.inf
+        self._listing = anyio.Lock()
 
     async def grant_of(self, request: Request) -> Grant:
         """Return what whoever asks may see.
@@ -114,21 +119,27 @@ class Gate:
 
     async def _find(self, presented: bytes, request: Request) -> Grant:
         address = request.client.host if request.client else ""
-        if presented not in self._proven and (wait_s := self._failed.wait_s(address)):
+        if (wait_s := self._failed.wait_s(address)) and not await self._is_known(presented):
             raise _too_many(
                 "Too many wrong tokens came from your address; try again later.", wait_s
             )
         grant = await self._find_token(presented)
         if grant is None:
-            self._proven.pop(presented, None)
             if not self._failed.wait_s(address):  # guesses made at once add up to no hours
                 self._failed.note(address)
             raise _unauthorised(
                 'Bearer error="invalid_token"',
                 "This token is not known: it was removed, is over, or never was one.",
             )
-        self._remember(presented)
         return grant
+
+    async def _is_known(self, presented: bytes) -> bool:
+        """Tell by a list that is new enough: a look for each guess would be too many."""
+        async with self._listing:
+            if self._known_until_s <= self._clock.monotonic():
+                self._known = await self._list_tokens()
+                self._known_until_s = self._clock.monotonic() + KNOWN_FOR_S
+            return presented in self._known
 
     async def _grant_of_session(self, shown: bytes, request: Request) -> Grant:
         self._put_off(shown)
@@ -147,12 +158,6 @@ class Gate:
         # in the database are found by their hash, of which no guess can choose the digits.
         matches = [hmac.compare_digest(presented, token) for token in self._admin]
         return ADMIN if any(matches) else None
-
-    def _remember(self, presented: bytes) -> None:
-        self._proven[presented] = None
-        self._proven.move_to_end(presented)
-        if len(self._proven) > PROVEN:
-            self._proven.popitem(last=False)
 
 
 def _of_bearer(request: Request) -> bytes:

@@ -1,6 +1,6 @@
 """The bearer tokens of the HTTP API. Only their hashes are stored, so nobody reads one here."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -67,6 +67,12 @@ class TokenStore:
             return None
         tenant_id = row["tenant_id"]
         return Grant(Scope(row["scope"]), None if tenant_id is None else TenantId(tenant_id))
+
+    async def hashes(self) -> Collection[bytes]:
+        """Return the SHA-256 of every token, also of those that are over."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(SQL["hashes"])
+        return frozenset(row["sha256"] for row in rows)
 
     async def list_all(self) -> Sequence[TokenInfo]:
         """Return all tokens, by name."""

@@ -12,6 +12,10 @@ WHERE sha256 = $1 AND (expires_at IS NULL OR expires_at > now())
         SELECT FROM tenants WHERE tenants.id = tenant_id AND removed_at IS NOT NULL
     )
 
+-- name: hashes
+-- Return the hashes of all tokens.
+SELECT sha256 FROM api_tokens
+
 -- name: tokens
 -- Return all tokens, by name.
 SELECT name, scope, tenant_id, expires_at, created_at,

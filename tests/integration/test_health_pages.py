@@ -1,7 +1,7 @@
 """The health pages over a real socket, as a monitor sees them."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -52,10 +52,14 @@ async def no_other_token(_sha256: bytes) -> Grant | None:
     return None
 
 
+async def no_tokens() -> Collection[bytes]:
+    return ()
+
+
 def gate(*tokens: str, clock: SettableClock) -> Gate:
     sessions = Sessions(clock, is_secure=False)
     known = [Secret(token) for token in tokens]
-    return Gate(known, no_other_token, clock, sessions, requests_per_s=REQUESTS_PER_S)
+    return Gate(known, no_other_token, no_tokens, clock, sessions, requests_per_s=REQUESTS_PER_S)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The document is made of the table, and the table cannot contradict itself."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -78,8 +79,11 @@ def test_one_method_of_one_path_has_one_entry() -> None:
     async def nobody(_sha256: bytes) -> Grant | None:
         return None
 
+    async def nothing() -> Collection[bytes]:
+        return ()
+
     clock = SettableClock()
-    gate = Gate([], nobody, clock, Sessions(clock, is_secure=False), requests_per_s=1)
+    gate = Gate([], nobody, nothing, clock, Sessions(clock, is_secure=False), requests_per_s=1)
     again = Endpoint("GET", "/alive", Access.ADMIN, "Alive", alive, {200: None})
 
     with pytest.raises(ValueError, match="twice"):

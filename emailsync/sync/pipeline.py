@@ -101,7 +101,10 @@ class Pipeline:
             async with send:
                 more = await self._feed(source, send, failure)
         if failure:
-            raise failure[0]
+            try:
+                raise failure[0]
+            finally:
+                failure.clear()  # the frames that they went through hold the list: a circle
         return more
 
     async def _feed(
@@ -124,6 +127,9 @@ class Pipeline:
                 before = step.applied
                 if self._progress.quantum_is_over():
                     return True
+        except asyncio.CancelledError as cancelled:
+            _forget_frames(cancelled)
+            raise
         except Exception as error:  # noqa: BLE001 - carried past the task group, which would wrap it
             failure.append(error)
         return False
@@ -134,14 +140,20 @@ class Pipeline:
         run: anyio.CancelScope,
         failure: list[Exception],
     ) -> None:
-        async with receive:
-            async for step in receive:
-                try:
-                    await self._apply(step)
-                except Exception as error:  # noqa: BLE001 - as above
-                    await step.wait()  # the page before may still be applied
-                    failure.insert(0, error)
-                    run.cancel()
+        try:
+            async with receive:
+                async for step in receive:
+                    try:
+                        await self._apply(step)
+                    except Exception as error:  # noqa: BLE001 - as above
+                        await step.wait()  # the page before may still be applied
+                        failure.insert(0, error)
+                        run.cancel()
+                    finally:
+                        del step  # not held until the next one comes
+        except asyncio.CancelledError as cancelled:
+            _forget_frames(cancelled)
+            raise
 
     async def _apply(self, step: _Step) -> None:
         result = await self._store.apply(self._lease, step.page, step)
@@ -185,6 +197,14 @@ class Pipeline:
             self._account_cursor = cursor
             return changes
         return replace(changes, account_cursor=None)
+
+
+def _forget_frames(cancelled: asyncio.CancelledError) -> None:
+    # Task groups keep it in a circle with the frames that it went through, and these hold pages.
+    error: BaseException | None = cancelled
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__  # left as it is: anyio knows its cancellations by it
 
 
 def _digests(messages: Sequence[FetchedMessage]) -> Sequence[bytes | None]:

@@ -1,6 +1,8 @@
 """Two pages are applied at a time, and committed in their order."""
 
+import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -13,10 +15,11 @@ from emailsync.domain.errors import LeaseLost, StoreUnavailable
 from emailsync.domain.mail import Flags, ParsedMessage
 from emailsync.domain.pages import FetchedMessage, FetchedPage, PageResult, ReadyPage
 from emailsync.ports import Turn
-from emailsync.sync.pipeline import Pipeline
+from emailsync.sync.pipeline import WRITERS, PageParser, Pipeline
 from emailsync.sync.progress import Progress
 
 LEASE = Lease(AccountKey(TenantId("acme"), AccountId(uuid4())), epoch=1)
+RAW = bytes(8 * 1024 * 1024)  #: takes a while to be hashed
 PATIENCE_S = 5  #: a pipeline that does not overlap would wait for ever
 
 
@@ -47,16 +50,41 @@ class NoParser:
         return [ParsedMessage() for _ in raws]
 
 
+class StuckParser(NoParser):
+    """Comes to no end with the page behind those that the writers have."""
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self.is_stuck = anyio.Event()
+
+    async def parse_page(
+        self, raws: Sequence[bytes], *, careful: bool = False
+    ) -> Sequence[ParsedMessage]:
+        self.pages += 1
+        if self.pages > WRITERS:
+            self.is_stuck.set()
+            await anyio.sleep_forever()
+        return await super().parse_page(raws, careful=careful)
+
+
 async def pages(names: str) -> AsyncGenerator[FetchedPage]:
     for name in names:
         message = FetchedMessage(
-            remote_id=name, placements=(), flags=Flags(), received_at=None, size_bytes=0, raw=b""
+            remote_id=name,
+            placements=(),
+            flags=Flags(),
+            received_at=None,
+            size_bytes=0,
+            raw=RAW,
         )
         yield FetchedPage(messages=[message])
 
 
-async def run(store: TwoStepStore, names: str, clock: SettableClock) -> None:
-    pipeline = Pipeline(store, NoParser(), LEASE, Progress.start(clock), careful=False)  # type: ignore[arg-type]  # only apply is used
+async def run(
+    store: TwoStepStore, names: str, clock: SettableClock, parser: PageParser | None = None
+) -> None:
+    progress = Progress.start(clock)
+    pipeline = Pipeline(store, parser or NoParser(), LEASE, progress, careful=False)  # type: ignore[arg-type]  # only apply is used
     with anyio.fail_after(PATIENCE_S):
         await pipeline.run(pages(names))
 
@@ -129,3 +157,28 @@ async def test_a_message_named_by_two_pages_in_a_row_is_not_inserted_by_both_at_
     await run(store, "aab", clock)
 
     assert committed_before == [[], ["a"], ["a"]]
+
+
+@pytest.mark.parametrize("failing", ["a", "ab"])
+async def test_no_page_is_in_memory_once_a_run_has_failed(
+    clock: SettableClock, failing: str
+) -> None:
+    """Left to the garbage collector, what all accounts had under way would fill the memory."""
+    parser = StuckParser()
+
+    async def fail(name: str) -> None:
+        await parser.is_stuck.wait()
+        if name in failing:
+            raise StoreUnavailable("the database is gone")
+        await anyio.sleep_forever()
+
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(StoreUnavailable):
+            await run(TwoStepStore(fail), "abc", clock, parser)
+        left = [each for each in gc.get_objects() if type(each) in (FetchedPage, ReadyPage)]
+    finally:
+        gc.enable()
+
+    assert left == []

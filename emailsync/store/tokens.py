@@ -69,7 +69,7 @@ class TokenStore:
         return Grant(Scope(row["scope"]), None if tenant_id is None else TenantId(tenant_id))
 
     async def hashes(self) -> Collection[bytes]:
-        """Return the SHA-256 of every token, also of those that are over."""
+        """Return the SHA-256 of every token that opens something."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(SQL["hashes"])
         return frozenset(row["sha256"] for row in rows)

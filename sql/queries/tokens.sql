@@ -13,8 +13,12 @@ WHERE sha256 = $1 AND (expires_at IS NULL OR expires_at > now())
     )
 
 -- name: hashes
--- Return the hashes of all tokens.
+-- Return the hashes of all tokens that open something, as `find` does.
 SELECT sha256 FROM api_tokens
+WHERE (expires_at IS NULL OR expires_at > now())
+    AND NOT EXISTS (
+        SELECT FROM tenants WHERE tenants.id = tenant_id AND removed_at IS NOT NULL
+    )
 
 -- name: tokens
 -- Return all tokens, by name.

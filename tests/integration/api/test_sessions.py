@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -13,6 +13,8 @@ from api_rig import ACME, ADMIN, METRICS, ApiRig
 from clock import SettableClock
 from emailsync.api.dashboard import POLICY
 from emailsync.api.sessions import LIFE_S, REMEMBERED, Sessions
+from emailsync.crypto import token_hash
+from emailsync.domain.access import Grant, Scope
 from problems import refused
 
 OURS = {"X-Emailsync-Dashboard": "1"}
@@ -99,6 +101,20 @@ async def test_wrong_tokens_are_put_off_however_they_are_shown(api: ApiRig) -> N
     refused(await api.get("/providers", "another"), 429)
     async with logged_in(api) as browser:
         assert (await browser.get("/providers")).status_code == 200
+
+
+async def test_what_others_guess_puts_off_an_expired_token_and_no_right_one(
+    api: ApiRig,
+) -> None:
+    """Behind a proxy they have one address; the right one was not used since the start."""
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    grant = Grant(Scope.ADMIN)
+    await api.backend.tokens.add("over", token_hash(b"over"), grant, expires_at=past)
+    for number in range(10):
+        refused(await api.get("/providers", f"guess {number}"), 401)
+
+    refused(await api.get("/providers", "over"), 429)
+    assert (await api.get("/providers", ACME)).status_code == 200
 
 
 async def test_a_session_ends_with_its_token(api: ApiRig) -> None:

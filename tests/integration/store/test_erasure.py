@@ -128,6 +128,7 @@ async def test_nothing_is_added_to_a_tenant_that_is_being_erased_and_its_token_o
     assert await erasure.mark_tenant(acme)
 
     assert await tokens.find(bytes(32)) is None
+    assert not await tokens.hashes()
     assert not await erasure.mark_tenant(acme)
     with pytest.raises(Misconfigured, match="is being erased"):
         await tokens.add("another", bytes([1]) * 32, Grant(Scope.TENANT, acme), expires_at=None)

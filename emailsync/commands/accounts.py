@@ -151,7 +151,10 @@ async def rekey(settings: Settings, answer: Answer) -> int:
     unreadable = [str(key.account_id) for key in done.unreadable]
     line = f"{done.changed} re-encrypted under {newest!r}, {done.current} were already"
     if unreadable:
-        line += f"; no key of the file opens those of {', '.join(unreadable)}: add their old key"
+        line += (
+            f"; no key of the file opens those of {', '.join(unreadable)}: "
+            "add their old key, or give them new credentials"
+        )
     answer.say(line, key=newest, changed=done.changed, current=done.current, unreadable=unreadable)
     return ExitCode.FAILED if unreadable else ExitCode.OK
 

@@ -86,7 +86,7 @@ def _credentials(closed: Mapping[str, int]) -> Sequence[Finding]:
             "credentials",
             Verdict.FAILED,
             f"{accounts} account{'s' * (accounts != 1)} cannot log in: {problem};"
-            " put the lost key's line back into the key file",
+            " put a lost key's line back into the key file, or give them new credentials",
         )
         for problem, accounts in closed.items()
     ]

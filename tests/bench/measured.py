@@ -12,6 +12,8 @@ from pathlib import Path
 from process_usage import peak_resident_bytes
 
 SAMPLE_S = 0.05  #: between two looks at the memory
+#: As after an installation: Python keeps what it has compiled, even where this shell forbids it.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 class RunFailedError(Exception):
@@ -38,7 +40,12 @@ def run_measured(command: Sequence[str | Path], *, cwd: Path) -> Usage:
     with output.open("wb") as said:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            command,
+            cwd=cwd,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
         )
         peak = _watch_memory(process.pid)
         wall_s = time.perf_counter() - started

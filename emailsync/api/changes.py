@@ -4,6 +4,7 @@ A position is where the reader stands, not what was read: it moves with every an
 who was away for longer than changes are kept has missed some, and is told so.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -27,6 +28,7 @@ from emailsync.store.feed import START, Position, Reading
 LONGEST_WAIT_S: Final = 30
 RECHECK_S: Final = 0.05  #: for a change that waits for an older transaction, which tells nobody
 MOST_WAITING: Final = 100  #: requests; more are to come back later
+MOST_OF_A_TENANT: Final = 20  #: of them, with tokens of one tenant: the others may wait as well
 MARGIN: Final = timedelta(hours=1)  #: changes are removed once an hour
 FROM_THE_BEGINNING: Final = "0"
 
@@ -79,7 +81,7 @@ class ChangeReader:
         self._bell = bell
         self._settings = settings
         self._clock = clock
-        self._waiting = 0
+        self._waiting: Counter[TenantId | None] = Counter()  #: requests, by whose token they show
 
     @property
     def table(self) -> Table:
@@ -102,7 +104,7 @@ class ChangeReader:
         after = self._position(asked.after)
         if asked.tenant_id is not None and not call.grant.covers(asked.tenant_id):
             return reply(Changes(items=[], next=asked.after))
-        reading = await self._wait(after, asked, tenant_id)
+        reading = await self._wait(after, asked, tenant_id, call.grant.tenant_id)
         last = reading.changes[-1].position if reading.changes else after
         items = [
             Change(
@@ -118,7 +120,7 @@ class ChangeReader:
         return reply(Changes(items=items, next=self._shown(last)))
 
     async def _wait(
-        self, after: Position, asked: ChangesQuery, tenant_id: TenantId | None
+        self, after: Position, asked: ChangesQuery, tenant_id: TenantId | None, who: TenantId | None
     ) -> Reading:
         """Return as soon as something is new, or when the time is over."""
         until_s = self._clock.monotonic() + asked.wait_s
@@ -128,21 +130,25 @@ class ChangeReader:
             left_s = until_s - self._clock.monotonic()
             if reading.changes or left_s <= 0:
                 return reading
-            await self._sleep(rung, min(left_s, RECHECK_S) if reading.is_held_up else left_s)
+            nap_s = min(left_s, RECHECK_S) if reading.is_held_up else left_s
+            await self._sleep(rung, nap_s, who)
 
-    async def _sleep(self, rung: anyio.Event, at_most_s: float) -> None:
-        if self._waiting >= MOST_WAITING:
+    async def _sleep(self, rung: anyio.Event, at_most_s: float, who: TenantId | None) -> None:
+        is_full = who is not None and self._waiting[who] >= MOST_OF_A_TENANT
+        if is_full or self._waiting.total() >= MOST_WAITING:
             raise Refused(
                 503,
                 "Too many requests wait for changes; ask again later, or without waiting.",
                 headers={"Retry-After": "1"},
             )
-        self._waiting += 1
+        self._waiting[who] += 1
         try:
             with anyio.move_on_after(at_most_s):
                 await rung.wait()
         finally:
-            self._waiting -= 1
+            self._waiting[who] -= 1
+            if not self._waiting[who]:
+                del self._waiting[who]
 
     def _position(self, after: str) -> Position:
         if after == FROM_THE_BEGINNING:

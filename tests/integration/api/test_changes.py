@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from api_rig import ACME, ADMIN, GRANTS, OTHER, ApiRig
+from emailsync.api.changes import MOST_OF_A_TENANT
 from emailsync.api.paging import encode
 from problems import refused
 from store_rig import add_account
@@ -72,11 +73,11 @@ async def test_a_tenant_hears_of_its_own_changes_only(api: ApiRig) -> None:
     assert (await read(api, tenant_id="other"))[0] == [3, 4]
 
 
-def somebody_waits(api: ApiRig, token: str) -> bool:
-    """Return whether a request with this token, all changes of the tenant's or anybody's, waits."""
+def how_many_wait(api: ApiRig, token: str) -> int:
+    """Return how many wait with this token, for all changes of the tenant's or anybody's."""
     grant = GRANTS.get(token)
     rung = api.bell.next(None if grant is None else grant.tenant_id)
-    return rung.statistics().tasks_waiting > 0
+    return rung.statistics().tasks_waiting
 
 
 @pytest.mark.parametrize("token", [ADMIN, ACME])
@@ -89,7 +90,7 @@ async def test_who_waits_is_answered_as_soon_as_something_changes(api: ApiRig, t
     began = time.monotonic()
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
-        await until(lambda: somebody_waits(api, token))
+        await until(lambda: how_many_wait(api, token) == 1)
         await write(api, "acme", 1, 1)
 
     assert answers == [[1]]
@@ -121,12 +122,35 @@ async def test_who_waits_hears_of_a_change_that_an_older_transaction_holds_up(
 
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
-        await until(lambda: somebody_waits(api, ADMIN))
+        await until(lambda: how_many_wait(api, ADMIN) == 1)
         assert answers == []
         await transaction.rollback()
 
     await older.close()
     assert answers == [[1]]
+
+
+async def test_a_tenant_cannot_take_all_the_room_for_waiting(api: ApiRig) -> None:
+    answers: list[list[int]] = []
+
+    async def wait(token: str) -> None:
+        answers.append((await read(api, token, wait_s=20))[0])
+
+    async with anyio.create_task_group() as group:
+        for _ in range(MOST_OF_A_TENANT):
+            group.start_soon(wait, ACME)
+        await until(lambda: how_many_wait(api, ACME) == MOST_OF_A_TENANT)
+
+        one_more = await api.get("/changes", ACME, params={"wait_s": 20})
+        refused(one_more, 503)
+        assert one_more.headers["retry-after"] == "1"
+        group.start_soon(wait, OTHER)
+        await until(lambda: how_many_wait(api, OTHER) == 1)
+        await write(api, "acme", 1, 1)
+        await write(api, "other", 2, 2)
+
+    assert sorted(answers) == [[1]] * MOST_OF_A_TENANT + [[2]]
+    assert (await read(api, ACME, after="0", wait_s=1))[0] == [1]
 
 
 async def test_a_position_that_is_older_than_what_is_kept_is_gone(api: ApiRig) -> None:

@@ -133,7 +133,7 @@ Kinds = Annotated[
     choice(
         ProviderType,
         "--type",
-        text="What the accounts are, in turns; may be repeated. [all types]",
+        text="What the accounts are, in turns; may be repeated; by default all types.",
     ),
 ]
 Hosts = Annotated[

@@ -58,7 +58,7 @@ def _web_address(value: str) -> str:
     except ValueError:
         raise ValueError("is not a valid address: its host or its port is none") from None
     if not host or not (
-        value.startswith("https://") or (value.startswith("http://") and _is_loopback(host))
+        value.startswith("https://") or (value.startswith("http://") and is_loopback(host))
     ):
         raise ValueError("should start with https:// (http:// only on loopback)")
     if not PLAIN_ADDRESS.fullmatch(value):
@@ -68,7 +68,8 @@ def _web_address(value: str) -> str:
     return value
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether what is sent to a host stays on this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -10,7 +10,7 @@ from emailsync.domain.freshness import Activity
 from emailsync.logs import shown_time
 from emailsync.store.accounts import AccountInfo, Explanation
 
-WHO_ACTS: Final = {
+_WHO_ACTS: Final = {
     AccountStatus.PAUSED: "it is paused: `emailsyncd account resume` or POST /providers/ID/resume "
     "starts it again",
     AccountStatus.NEEDS_RECONNECT: "the server refused the login: its owner has to give new "
@@ -20,7 +20,12 @@ WHO_ACTS: Final = {
     "daemon's file take a restart), then `emailsyncd account resume`, or both by PATCH "
     "/providers/ID",
 }
-SWITCHED_OFF: Final = "the application switched it off (is_active is false)"
+_SWITCHED_OFF: Final = "the application switched it off (is_active is false)"
+
+
+def out_of_service(account: AccountInfo) -> str | None:
+    """Return why nobody syncs the account until somebody acts; None: it is synced when due."""
+    return _WHO_ACTS.get(account.status) or (None if account.is_active else _SWITCHED_OFF)
 
 
 def reasons(explained: Explanation, interval: timedelta) -> Iterator[str]:
@@ -31,11 +36,8 @@ def reasons(explained: Explanation, interval: timedelta) -> Iterator[str]:
         interval: between two syncs of an account of this type and priority.
     """
     account = explained.account
-    if account.status in WHO_ACTS:
-        yield WHO_ACTS[account.status]
-        return
-    if not account.is_active:
-        yield SWITCHED_OFF
+    if reason := out_of_service(account):
+        yield reason
         return
     yield from _older_mail(explained.backfilling_folders)
     is_stalled = account.situation.activity(interval) is Activity.STALLED

@@ -1,6 +1,5 @@
 """A login is tried before it is stored; what fails says what to look at."""
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from emailsync.ports import Account
 from emailsync.providers.imap.account_settings import Security
 from emailsync.providers.network import not_allowed
 from emailsync.providers.oauth.token_memory import TokenMemory
+from emailsync.setting_values import is_loopback
 from emailsync.system_clock import SystemClock
 
 
@@ -46,16 +46,9 @@ async def try_login(settings: Settings, account: Account, *, failed: str) -> Map
 
 def is_sent_in_clear(account_settings: Mapping[str, Any]) -> bool:
     """Return whether an IMAP account's password can be read on its way through a network."""
-    return account_settings["security"] == Security.NONE.value and not _is_loopback(
+    return account_settings["security"] == Security.NONE.value and not is_loopback(
         account_settings["host"]
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _advice(error: SyncError, settings: Settings, account: Account) -> str:

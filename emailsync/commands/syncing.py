@@ -12,7 +12,7 @@ import anyio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from emailsync.api.explaining import SWITCHED_OFF, WHO_ACTS
+from emailsync.api.explaining import out_of_service
 from emailsync.assembly import instance_name, open_syncing
 from emailsync.commands.accounts import find_one
 from emailsync.commands.installation import Installation, opened_installation
@@ -59,8 +59,7 @@ async def sync(names: Sequence[str], settings: Settings, answer: Answer) -> int:
         with tally.bar:
             tally.start(len(accounts))
             for account in accounts:
-                if account.status is not AccountStatus.ACTIVE:
-                    reason = WHO_ACTS[account.status]
+                if reason := out_of_service(account):
                     tally.tell(account.key, None, AccountResult(up_to_date=False, reason=reason))
             wanted = [each for each in accounts if each.key not in tally.results]
             await _sync(settings, installation, wanted, tally)
@@ -97,9 +96,7 @@ async def _sync(
 async def _why_never(accounts: AccountStore, key: AccountKey) -> str | None:
     """Return what was done to an account since the sync began that keeps it from being claimed."""
     account = await accounts.get(key.account_id, key.tenant_id)
-    if account is None:
-        return "it was removed"
-    return WHO_ACTS.get(account.status) or (None if account.is_active else SWITCHED_OFF)
+    return "it was removed" if account is None else out_of_service(account)
 
 
 @asynccontextmanager

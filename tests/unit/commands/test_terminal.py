@@ -19,7 +19,11 @@ ADD = ("account", "add", "--tenant", "a", "--type", "imap", "--email", "a@b", "-
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *words], capture_output=True, text=True, check=False, input="")
+    """Run a command on a terminal so wide that no text takes two lines."""
+    wide = {**os.environ, "COLUMNS": "300"}
+    return subprocess.run(
+        [COMMAND, *words], capture_output=True, text=True, check=False, input="", env=wide
+    )
 
 
 @pytest.mark.parametrize("words", [ADD, ("account", "resume", "a@b")])
@@ -139,11 +143,18 @@ def test_a_pipe_gets_no_trailing_blanks(capsys: pytest.CaptureFixture[str]) -> N
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_the_help_of_a_token_says_that_it_is_good_for_ever() -> None:
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("token", "add"), "How long it is good for; by default for ever."),
+        (("simulate",), "What the accounts are, in turns; may be repeated; by default all types."),
+    ],
+)
+def test_the_help_says_what_holds_by_default(command: tuple[str, ...], told: str) -> None:
     """Words in square brackets are markup to the terminal's library, which swallowed them."""
-    shown = " ".join(run("token", "add", "--help").stdout.replace("│", " ").split())
+    shown = " ".join(run(*command, "--help").stdout.replace("│", " ").split())
 
-    assert "How long it is good for; by default for ever." in shown
+    assert told in shown
 
 
 def test_a_tenants_token_without_its_tenant_is_told_what_to_add() -> None:
